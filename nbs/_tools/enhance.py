@@ -1,0 +1,377 @@
+"""What happens to the text of a rendered page: formulas, equations, code, checks, figures, folds.
+
+It reads the markup that smalldocs and Quarto share; `frame` does the rest of the page.
+"""
+import functools
+import html
+import json
+import posixpath
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Comment, Tag
+from lxml import etree
+
+EQUATION = re.compile(r"eq-[A-Za-z0-9_-]*[A-Za-z0-9]")
+TAG = re.compile(r"\s*\\tag\{([^{}]*)\}\s*")
+CHECK = re.compile(r"^✓\s+(eq-[\w-]+)\s*[:–-]?\s*(.*)$")
+WORDS_A_MINUTE, LINES_A_MINUTE = 200, 40
+
+
+@dataclass
+class Page:
+    """A page of the site while it is being worked on."""
+
+    path: str                                       # from the site's folder: layers/dense.html
+    soup: BeautifulSoup
+    inserts: dict = field(default_factory=dict)     # placeholder -> HTML that goes in at the end
+    notebook: Path | None = None                    # the notebook the page was made from
+
+    def __post_init__(self):
+        self.up = "../" * self.path.count("/")
+
+    def placeholder(self, markup: str) -> str:
+        """Keep finished markup out of the parser: a text that stands for it until the page is written."""
+        key = f"\ue000{len(self.inserts)}\ue001"
+        self.inserts[key] = markup
+        return key
+
+    def new(self, element: str, /, *children, **attributes) -> Tag:
+        """Make an element; `cls` stands for class, `_` in names for `-`."""
+        attributes = {("class" if k == "cls" else k.replace("_", "-")): v for k, v in attributes.items()}
+        tag = self.soup.new_tag(element, attrs=attributes)
+        for child in children:
+            tag.append(child)
+        return tag
+
+    def link(self, target: str) -> str:
+        """A relative link from this page to `target`, a path from the site's folder, with or without #anchor."""
+        path, mark, anchor = target.partition("#")
+        if path == self.path and mark:
+            return "#" + anchor
+        return posixpath.relpath(path, posixpath.dirname(self.path) or ".") + mark + anchor
+
+    def text(self) -> str:
+        """The page as HTML."""
+        markup = str(self.soup)
+        return re.sub("\ue000\\d+\ue001", lambda m: self.inserts[m.group()], markup)
+
+
+@dataclass
+class Book:
+    """What pages need to know of each other."""
+
+    settings: dict                                  # settings.ini
+    exported: dict = field(default_factory=dict)    # source of an exported cell -> path of its module
+    equations: dict = field(default_factory=dict)   # name -> (page, number)
+    code: dict = field(default_factory=dict)        # name -> [page#anchor of a line that implements it]
+    checks: dict = field(default_factory=dict)      # name -> [page#anchor of its checks]
+    results: dict = field(default_factory=dict)     # name -> what the check printed
+    names: dict = field(default_factory=dict)       # public name -> page#anchor of its definition
+    pictures: dict = field(default_factory=dict)    # page path -> [(alt, caption), …] of its figures, in order
+    ink: str = ""                                   # the colour of lines and letters in figures
+
+
+def parse(path: str, markup: str, book: Book) -> Page:
+    """Read a page; pictures are taken out first, since they are XML and the rest is not."""
+    page = Page(path, BeautifulSoup("", "lxml"))
+    pictures = iter(book.pictures.get(path, []))
+
+    def keep(match: re.Match) -> str:
+        alt, _ = next(pictures, ("", ""))
+        return page.placeholder(picture(match.group(), alt, f"f{len(page.inserts)}-", book.ink))
+
+    markup = re.sub(r"(?:<\?xml[^>]*\?>\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg\b.*?</svg>", keep, markup, flags=re.DOTALL)
+    page.soup = BeautifulSoup(markup, "lxml")
+    return page
+
+
+# ---------------------------------------------------------------- pictures
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def picture(svg: str, alt: str, prefix: str, ink: str = "") -> str:
+    """An inline SVG with ids of its own, a text for screen readers, and letters in the colour of the text around it."""
+    svg = re.sub(re.escape(ink), "currentColor", svg, flags=re.IGNORECASE) if ink else svg
+    svg = re.sub(r"^(?:<\?xml[^>]*\?>\s*)?(?:<!DOCTYPE[^>]*>\s*)?", "", svg)
+    written = re.search(r'<svg alt="([^"]*)"', svg)
+    alt = alt or html.unescape(written.group(1) if written else "")
+    root = etree.fromstring(re.sub(r'<svg alt="[^"]*"', "<svg", svg).encode(), etree.XMLParser(huge_tree=True))
+    for element in root.iter():
+        if not isinstance(element.tag, str):
+            continue
+        for key, value in element.attrib.items():
+            if key == "id":
+                element.set(key, prefix + value)
+            elif key.rpartition("}")[2] == "href" and value.startswith("#"):
+                element.set(key, "#" + prefix + value[1:])
+            elif "url(#" in value:
+                element.set(key, value.replace("url(#", f"url(#{prefix}"))
+    for metadata in root.findall(f"{SVG}metadata"):
+        root.remove(metadata)
+    etree.strip_tags(root, etree.Comment)
+    width = re.match(r"[\d.]+", root.get("width", ""))
+    for key in ("width", "height", "alt", "class"):
+        root.attrib.pop(key, None)
+    root.set("class", "figure-svg")
+    if width:   # points of matplotlib
+        root.set("style", f"width:{float(width.group()) * 4 / 3:.0f}px")
+    root.set("role", "img")
+    root.set("aria-label", alt)
+    etree.cleanup_namespaces(root)
+    return etree.tostring(root, encoding="unicode")
+
+
+def notebook_figures(notebook: Path) -> list[tuple[str, str]]:
+    """Text and caption of the SVG figures of a notebook, in order."""
+    found = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        source = "".join(cell["source"])
+        alt, caption = (re.search(rf'^#\|\s*{key}:\s*(.*)$', source, re.MULTILINE) for key in ("fig-alt", "fig-cap"))
+        texts = tuple(m.group(1).strip().strip("\"'") if m else "" for m in (alt, caption))
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/svg+xml" in data and "text/html" not in data:
+                found.append(texts)
+    return found
+
+
+# ---------------------------------------------------------------- formulas and equations
+
+
+def math_spans(page: Page) -> list[Tag]:
+    """The spans that hold TeX."""
+    return [s for s in page.soup.select("span.math") if s.get_text().strip().startswith(("\\(", "\\["))]
+
+
+def tex_of(span: Tag) -> str:
+    """The TeX of a span, without its delimiters."""
+    return span.get_text().strip()[2:-2].strip()
+
+
+def make_equations(page: Page, book: Book) -> None:
+    """Put each named display with its number into a box of its own, and note where it stands."""
+    for span in page.soup.select("span.math.display"):
+        paragraph = span.find_parent("p")
+        anchor = span.find_previous("a", id=EQUATION)
+        tex = tex_of(span)
+        number = TAG.search(tex)
+        span.string = "\\[" + TAG.sub(" ", tex).strip() + "\\]"
+        scroll = page.new("div", cls="equation-formula scroll")
+        box = page.new("div", scroll, cls="equation")
+        alone = paragraph is not None and not any(
+            str(c).strip() for c in paragraph.contents if c is not span and c is not anchor)
+        if not alone:
+            continue
+        paragraph.replace_with(box)
+        scroll.append(span.extract())
+        if number and anchor is not None and anchor["id"] not in book.equations:
+            box["id"] = anchor["id"]
+            book.equations[anchor["id"]] = (page.path, number.group(1))
+            old = anchor.find_parent("p")
+            anchor.decompose()
+            if old is not None and not old.get_text(strip=True) and not old.find(True):
+                old.decompose()
+
+
+def finish_equations(page: Page, book: Book) -> None:
+    """Add the number, linked to the line that implements it, and the line that says how well it holds."""
+    for box in page.soup.select("div.equation[id]"):
+        name = box["id"]
+        number = book.equations[name][1]
+        targets = book.code.get(name) or book.checks.get(name) or [f"{page.path}#{name}"]
+        title = "to the line of code" if book.code.get(name) else "to the check"
+        box.append(page.new("a", f"({number})", cls="equation-number", href=page.link(targets[0]),
+                            title=f"Equation {number}: {title}"))
+        links = [page.new("a", "code", href=page.link(t), aria_label=f"code of equation {number}")
+                 for t in book.code.get(name, [])[:1]]
+        links += [page.new("a", "check", href=page.link(t), aria_label=f"check of equation {number}")
+                  for t in book.checks.get(name, [])[:1]]
+        if not links:
+            continue
+        proof = page.new("div", cls="equation-proof")
+        if name in book.results:
+            proof.append(page.new("span", "✓ " + book.results[name], cls="equation-result"))
+        for link in links:
+            proof.append(link)
+        box.append(proof)
+
+
+# ---------------------------------------------------------------- code
+
+
+def mark_code(page: Page, book: Book) -> None:
+    """Find the lines that implement or check an equation, and the definitions, and give each an anchor."""
+    counts: dict[str, int] = {}
+
+    def anchor(kind: str, store: dict, first: bool, name: str) -> str:
+        counts[kind + name] = counts.get(kind + name, 0) + 1
+        ident = f"{kind}-{name}" + (f"-{counts[kind + name]}" if counts[kind + name] > 1 else "")
+        found = store.setdefault(name, [])
+        found.insert(0 if first else len(found), f"{page.path}#{ident}")
+        return ident
+
+    for code in page.soup.select("pre.cell-code code, div.cell-code code"):
+        module = book.exported.get(code.get_text().strip())
+        if module:
+            label_exported(page, book, code, module)
+            for definition in re.finditer(r"^(?:def|class) (\w+)", code.get_text(), re.MULTILINE):
+                name_definition(page, book, code, definition.group(1))
+        for span in code.select("span.co"):
+            link_names(page, span, functools.partial(anchor, "code", book.code, bool(module)))
+        for span in code.select("span.st"):
+            if EQUATION.fullmatch(span.get_text().strip("\"'")):
+                link_names(page, span, functools.partial(anchor, "check", book.checks, False))
+
+
+def link_names(page: Page, span: Tag, ident) -> None:
+    """Turn the names of equations in a piece of code into anchors; `finish_code` gives them their links."""
+    text = span.get_text()
+    if not EQUATION.search(text):
+        return
+    span.clear()
+    end = 0
+    for match in EQUATION.finditer(text):
+        span.append(text[end:match.start()])
+        span.append(page.new("a", match.group(), cls="equation-link", id=ident(match.group())))
+        end = match.end()
+    span.append(text[end:])
+
+
+def finish_code(page: Page, book: Book) -> None:
+    """Link the names of equations in code, and names of the package in the text."""
+    for link in page.soup.select("a.equation-link"):
+        name = link.get_text()
+        if name in book.equations:
+            target, number = book.equations[name]
+            link["href"] = page.link(f"{target}#{name}")
+            link["aria-label"] = f"{name}, equation {number}"
+        else:
+            link.name = "span"
+    for code in page.soup.select("main p > code, main li > code, main td > code"):
+        target = book.names.get(code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()"))
+        if target and target.partition("#")[0] != page.path and len(code.get_text()) > 2:
+            code.wrap(page.new("a", href=page.link(target), cls="name-link"))
+
+
+def label_exported(page: Page, book: Book, code: Tag, module: str) -> None:
+    """Say on an exported cell in which module it ends."""
+    block = code.find_parent("div", class_="sourceCode")
+    address = f"{book.settings['git_url'].rstrip('/')}/blob/{book.settings['branch']}/{module}"
+    block["class"] = [*block["class"], "exported"]
+    block.insert(0, page.new("a", module, cls="module-name", href=address, title="this cell goes into the package"))
+
+
+def name_definition(page: Page, book: Book, code: Tag, name: str) -> None:
+    """Put an anchor on a definition, so that its name can be linked to from other pages."""
+    if name in book.names:
+        return
+    for span in code.select("span.fu, span.dt, span.va, span.cn"):
+        if span.get_text() == name:
+            span["id"] = f"def-{name}"
+            book.names[name] = f"{page.path}#def-{name}"
+            return
+
+
+def fold_outputs(page: Page) -> None:
+    """Put the outputs of a folded cell into the fold."""
+    for fold in page.soup.select("div.cell > details.code-fold"):
+        for output in fold.find_next_siblings("div", class_="cell-output"):
+            fold.append(output.extract())
+
+
+def show_checks(page: Page, book: Book) -> None:
+    """Turn the printed lines of checks into a slim list, each line with a link to its equation."""
+    for output in page.soup.select("div.cell-output-stdout"):
+        lines = output.get_text().strip("\n").split("\n")
+        matches = [CHECK.match(line) for line in lines]
+        if not any(matches):
+            continue
+        others = "\n".join(line for line, match in zip(lines, matches) if not match).strip("\n")
+        rows = page.new("ul", cls="checks")
+        for name, result in (match.groups() for match in matches if match):
+            book.results.setdefault(name, result)
+            rows.append(page.new("li", page.new("a", name, cls="check-name", data_name=name), f" {result}"))
+        output.insert_before(rows)
+        if others:
+            output.pre.code.string = others
+        else:
+            output.decompose()
+
+
+def finish_checks(page: Page, book: Book) -> None:
+    """Link the lines of checks to their equations, by number, and the ledger to the checks."""
+    for link in page.soup.select("a[data-check]"):
+        targets = book.checks.get(link.attrs.pop("data-check"))
+        if targets:
+            link["href"] = page.link(targets[0])
+        else:
+            link.name = "span"
+    for link in page.soup.select("a.check-name"):
+        name = link.attrs.pop("data-name")
+        if name in book.equations:
+            target, number = book.equations[name]
+            link.string = f"({number})"
+            link["href"] = page.link(f"{target}#{name}")
+        else:
+            link.name = "span"
+
+
+# ---------------------------------------------------------------- the rest of the text
+
+
+def tidy_text(page: Page) -> None:
+    """Remove what is left over, name the buttons, and let wide things scroll in boxes of their own."""
+    for comment in page.soup.find_all(string=lambda s: isinstance(s, Comment)):
+        comment.extract()
+    for cell in page.soup.select("div.cell"):
+        if not cell.get_text(strip=True) and not cell.find(["img", "svg", "iframe", "video"]):
+            cell.decompose()
+    for button in page.soup.select("button.code-copy-button"):
+        button["aria-label"] = "Copy the code"
+        button["type"] = "button"
+    for pre in page.soup.select("main pre"):
+        pre["class"] = [*pre.get("class", []), "scroll"]
+    for table in page.soup.select("main table"):
+        box = table.find_parent(class_=["sd-table", "scroll"])
+        if box is None:
+            box = table.wrap(page.new("div"))
+        box["class"] = ["table-box", "scroll"]
+        table.attrs.pop("border", None)
+        for head in table.select("thead th"):
+            head["scope"] = "col"
+    for image in page.soup.select("main img"):
+        image["loading"] = "lazy"
+    for figure in page.soup.select("figure > p"):
+        figure.unwrap()
+
+
+def page_facts(page: Page, minutes: int, equations: int) -> Tag:
+    """The line under the title: reading time, equations, how to run the page, the notebook."""
+    facts = page.new("p", cls="page-facts")
+    facts.append(page.new("span", f"{minutes} min"))
+    if equations:
+        word = "equation" if equations == 1 else "equations"
+        facts.append(page.new("span", page.new("a", f"{equations} {word}", href=page.link("ledger.html")), ", each checked"))
+    name = posixpath.splitext(page.path)[0] + ".ipynb"
+    download = page.new("a", "download", href=posixpath.basename(name), download=posixpath.basename(name),
+                        aria_label=f"download {name}")
+    facts.append(page.new("span", "run it: ", page.new("code", "make lab"), f", then open {name} (", download, ")"))
+    return facts
+
+
+def add_facts(page: Page) -> None:
+    """Put the line of facts under the title of a page that comes from a notebook."""
+    header = page.soup.find(id="title-block-header")
+    if header is None or page.notebook is None:
+        return
+    main = page.soup.main
+    words = len(main.get_text(" ").split()) - sum(len(code.get_text(" ").split()) for code in main.select("pre"))
+    lines = sum(len(code.get_text().split("\n")) for code in main.select("pre.cell-code"))
+    equations = len(main.select("div.equation[id]"))
+    minutes = max(1, round(words / WORDS_A_MINUTE + lines / LINES_A_MINUTE))
+    header.append(page_facts(page, minutes, equations))

@@ -1,0 +1,172 @@
+"""The frame around the text: head, header, list of pages, contents, footer, and what the search looks through.
+
+Only for pages that smalldocs made: other builders keep the frame they write.
+"""
+import posixpath
+import re
+import unicodedata
+
+from bs4 import BeautifulSoup
+from enhance import Book, Page
+
+THEME_SCRIPT = ("(function(){var t=null;try{t=localStorage.getItem('slugnet-theme')}catch(e){}"
+                "if(t==='light'||t==='dark')document.documentElement.dataset.theme=t})();")
+
+
+def is_smalldocs(page: Page) -> bool:
+    """Whether smalldocs made the page."""
+    generator = page.soup.find("meta", attrs={"name": "generator"})
+    return generator is not None and generator.get("content", "").startswith("smalldocs")
+
+
+def rebuild_head(page: Page, book: Book) -> None:
+    """A short head: everything the page loads lies in the site itself."""
+    soup, libs = page.soup, page.up + "site_libs/"
+    head = soup.head
+    for tag in head.find_all(["link", "script", "style"]):
+        tag.decompose()
+    if head.find("meta", attrs={"name": "description"}) is None:
+        first = soup.select_one("main p:not(.page-facts)")
+        text = " ".join(first.get_text(" ").split())[:155] if first else book.settings["description"]
+        head.append(page.new("meta", name="description", content=text or book.settings["description"]))
+    head.append(page.new("meta", name="color-scheme", content="light dark"))
+    head.append(page.new("link", rel="icon", type="image/svg+xml", href=page.up + "favicon.svg"))
+    sheets = ["fonts/fonts.css", *(["katex/katex.min.css"] if soup.select_one("span.math") else [])]
+    for sheet in [*(libs + s for s in sheets), page.up + "styles.css"]:
+        head.append(page.new("link", rel="stylesheet", href=sheet))
+    script = page.new("script")
+    script.string = THEME_SCRIPT
+    head.append(script)
+    head.append(page.new("script", src=libs + "site.js", defer=""))
+    for meta in head.find_all("meta", attrs={"name": "smalldocs:offset"}):
+        meta.decompose()
+    soup.html["data-root"] = page.up or "./"
+    soup.html["class"] = "slugnet-site"
+    soup.html["lang"] = soup.html.get("lang", "en")
+
+
+def rebuild_header(page: Page, book: Book) -> None:
+    """The bar at the top: menu button, name, search, light and dark."""
+    soup = page.soup
+    old = soup.find(id="quarto-header")
+    markup = f"""<header id="quarto-header">
+<a class="skip-link" href="#quarto-document-content">Skip to the text</a>
+<button id="menu-button" type="button" aria-controls="quarto-sidebar" aria-expanded="false" aria-label="Pages"><span></span></button>
+<a class="brand" href="{page.up}index.html"><img src="{page.up}favicon.svg" alt="" width="30" height="30">{book.settings['lib_name']}</a>
+<div class="book-search" role="search"><input type="search" placeholder="Search" aria-label="Search" autocomplete="off">
+<div class="search-results" aria-live="polite"></div></div>
+<button id="theme-button" type="button" aria-label="Dark colours" aria-pressed="false" title="Light or dark"><span></span></button>
+</header>"""
+    header = BeautifulSoup(markup, "lxml").header
+    old.replace_with(header) if old else soup.body.insert(0, header)
+
+
+def rebuild_sidebar(page: Page) -> None:
+    """The list of pages: sections as plain titles, always open, so that it needs no script."""
+    sidebar = page.soup.find(id="quarto-sidebar")
+    if sidebar is None:
+        return
+    sidebar["class"] = "sidebar-navigation"
+    sidebar["aria-label"] = "Pages"
+    glass = page.soup.find(id="quarto-sidebar-glass")
+    if glass is not None:
+        glass.decompose()
+    for section in sidebar.select("li.sidebar-item-section"):
+        title = section.find("div", class_="sidebar-item-container")
+        title.replace_with(page.new("p", title.get_text(strip=True), cls="sidebar-title"))
+        section.ul["class"] = "sidebar-section"
+        del section.ul["id"]
+
+
+def rebuild_contents(page: Page) -> None:
+    """The contents of the page: beside the text on a wide screen, folded under the title on a narrow one."""
+    for crumbs in page.soup.select(".quarto-page-breadcrumbs, .quarto-title-meta"):
+        crumbs.decompose()
+    contents = page.soup.find(id="TOC")
+    if contents is None:
+        return
+    title = contents.find(id="toc-title")
+    title.name = "p"
+    contents.attrs.pop("role", None)
+    contents["aria-label"] = "On this page"
+    header = page.soup.find(id="title-block-header")
+    if header is None:
+        return
+    fold = page.new("details", page.new("summary", "On this page"), cls="contents-fold")
+    links = BeautifulSoup(str(contents.ul), "lxml").ul
+    for link in links.find_all("a"):
+        link.attrs = {"href": link["href"]}
+    fold.append(links)
+    header.insert_after(fold)
+
+
+def rebuild_footer(page: Page, book: Book) -> None:
+    """Previous and next with their words, and one line at the end of the page."""
+    for side, word in (("previous", "Previous"), ("next", "Next")):
+        for link in page.soup.select(f".nav-page-{side} a"):
+            text = link.get_text(strip=True)
+            link.clear()
+            link.append(page.new("span", word, cls="nav-page-word"))
+            link.append(page.new("span", text, cls="nav-page-title"))
+    for nav in page.soup.select("nav.page-navigation"):
+        nav["aria-label"] = "Previous and next page"
+    settings = book.settings
+    footer = page.new("footer", cls="site-footer")
+    footer.append(page.new("p", f"{settings['lib_name']} {settings['version']} · © {settings['copyright']} · Apache-2.0 · ",
+                           page.new("a", "source", href=settings["git_url"])))
+    page.soup.body.append(footer)
+
+
+def absolute_links(page: Page, base: str) -> None:
+    """Make every link start at the site's root: for the page that is shown at unknown addresses."""
+    page.soup.html["data-root"] = base
+    for tag in page.soup.find_all(True):
+        for key in ("href", "src"):
+            value = tag.get(key, "")
+            if value and not re.match(r"[a-z]+:|/|#", value):
+                tag[key] = base.rstrip("/") + "/" + posixpath.normpath(value)
+
+
+def plain(tex: str) -> str:
+    """TeX as one would type it into a search: Greek letters as letters, no commands, no braces."""
+    def symbol(match: re.Match) -> str:
+        name = match.group(1).removeprefix("var")
+        try:
+            return unicodedata.lookup(f"GREEK {'SMALL' if name.islower() else 'CAPITAL'} LETTER {name.upper()}")
+        except KeyError:
+            return {"top": "ᵀ", "odot": "⊙", "nabla": "∇", "partial": "∂", "sum": "∑", "times": "×"}.get(name, " ")
+    tex = re.sub(r"\\hat\s*\{?\s*(?:\\mathbf\s*)?(\w)", "\\1\u0302", tex)
+    tex = re.sub(r"\\(?:begin|end)\{\w+\}", " ", tex)
+    return " ".join(re.sub(r"[{}&$]|\\.", "", re.sub(r"\\([A-Za-z]+)", symbol, tex)).split())
+
+
+def search_entries(page: Page) -> list[dict]:
+    """What the search looks through: a row for the page and one for each of its sections, with prose, code and names."""
+    title = page.soup.h1.get_text(" ", strip=True) if page.soup.h1 else page.path
+    rows = [{"href": page.path, "title": title, "section": "", "names": [], "text": [], "code": []}]
+    for element in page.soup.main.find_all(["h2", "h3", "p", "li", "td", "pre", "figcaption", "div"]):
+        if element.find_parent(class_=["contents-fold", "page-navigation", "page-facts"]) or element.find_parent("li"):
+            continue
+        if element.name in ("h2", "h3"):
+            anchor = element.get("data-anchor-id") or element.get("id") or ""
+            section = plain(element.get_text())
+            rows.append({"href": f"{page.path}#{anchor}", "title": title, "section": section, "names": [], "text": [], "code": []})
+        elif element.name == "pre":
+            code = element.get_text()
+            rows[-1]["code"].append(" ".join(code.split()))
+            if element.find_parent(class_="exported"):
+                rows[-1]["names"] += re.findall(r"^(?:def|class) (\w+)", code, re.MULTILINE)
+        elif element.name == "div":
+            rows[-1]["names"] += [element["id"]] if "equation" in element.get("class", []) and element.get("id") else []
+        elif "page-facts" not in element.get("class", []):
+            rows[-1]["text"].append(re.sub(r"\\\((.*?)\\\)", lambda m: plain(m.group(1)), " ".join(element.get_text().split())))
+    return [{**row, "text": " ".join(row["text"]), "code": " ".join(row["code"])} for row in rows]
+
+
+def rebuild(page: Page, book: Book) -> None:
+    """Make the whole frame of a page."""
+    rebuild_contents(page)
+    rebuild_sidebar(page)
+    rebuild_header(page, book)
+    rebuild_footer(page, book)
+    rebuild_head(page, book)

@@ -1,0 +1,50 @@
+"""Find links of the built site that lead nowhere: pages, files and anchors."""
+import posixpath
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from bs4 import BeautifulSoup
+
+OUTSIDE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
+
+
+def broken_links(docs: Path, base: str = "/") -> list[str]:
+    """Check every internal `href` and `src`, and every anchor.
+
+    Parameters
+    ----------
+    docs : the folder of the built site
+    base : the path under which the site is served, for links that start with a slash
+
+    Returns
+    -------
+    list of str
+        One line for each broken link: `page: link`.
+    """
+    soups = {p.relative_to(docs).as_posix(): BeautifulSoup(p.read_text(encoding="utf-8"), "lxml")
+             for p in sorted(docs.rglob("*.html"))}
+    anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in soups.items()}
+    found = []
+    for path, soup in soups.items():
+        for tag in soup.find_all(["a", "link", "script", "img", "source", "video", "iframe"]):
+            link = tag.get("href") if tag.name in ("a", "link") else tag.get("src")
+            if link is not None and not OUTSIDE.match(link) and not leads_somewhere(docs, path, link, base, anchors):
+                found.append(f"{path}: {link}")
+    return found
+
+
+def leads_somewhere(docs: Path, page: str, link: str, base: str, anchors: dict) -> bool:
+    """Whether a link of a page has a target."""
+    target, _, anchor = unquote(link).partition("#")
+    target = target.partition("?")[0]
+    if target.startswith("/"):
+        target = "/" + target.removeprefix(base)
+    path = posixpath.normpath(posixpath.join("/", posixpath.dirname(page), target)).lstrip("/") if target else page
+    if not (docs / path).exists() or path.startswith(".."):
+        return False
+    if (docs / path).is_dir():
+        path = posixpath.join(path, "index.html").removeprefix("./")
+    if path not in anchors:
+        return (docs / path).is_file() and not anchor
+    return not anchor or anchor in anchors[path]

@@ -1,0 +1,71 @@
+"""Pages that are made when the site is built: the ledger and the page for addresses that do not exist."""
+import html
+from collections import defaultdict
+from pathlib import Path
+
+import ledger
+
+
+def ledger_page(root: Path, settings: dict, run: bool = True) -> str:
+    """The ledger as Markdown: every equation with its code, its check and its measured error, page by page.
+
+    Parameters
+    ----------
+    root : the folder of the project
+    settings : settings.ini, for the address of the source
+    run : whether to run notebooks whose measurements are missing or stale
+    """
+    equations, records = ledger.collect(root), ledger.records(root, run)
+    pages = defaultdict(list)
+    for equation in equations:
+        pages[(equation.page, equation.page_title)].append(equation)
+    holding = sum(holds(records.get(e.name, [])) for e in equations)
+    purpose = "Every equation of the book, the line that implements it, and how far the two are apart."
+    summary = (f"**{holding} of {len(equations)} equations hold.** Each row gives the equation, with a link to its "
+               "derivation, the line of code that implements it, and the largest error that its checks measured when "
+               "this page was built, with the limit that it must not pass.")
+    head = "<tr><th>Number</th><th>Equation</th><th>Code</th><th>Error</th></tr>"
+    parts = ["---", "title: The ledger", f"description: {purpose}", "---", "", summary, ""]
+    for (_, title), rows in pages.items():
+        parts += [f"## {title}", "", "```{=html}", f'<table class="ledger"><thead>{head}</thead><tbody>',
+                  *(ledger_row(e, records.get(e.name, []), settings) for e in rows), "</tbody></table>", "```", ""]
+    return "\n".join(parts)
+
+
+def holds(records: list[dict]) -> bool:
+    """Whether an equation was checked and every error is within its limit."""
+    return bool(records) and all(r["error"] <= r["limit"] for r in records)
+
+
+def number(error: float) -> str:
+    """An error with two digits; an exact agreement is 0."""
+    return f"{error:.1e}" if error else "0"
+
+
+def ledger_row(equation, records: list[dict], settings: dict) -> str:
+    """One row of the ledger."""
+    page = f"{equation.page}.html"
+    source = f"{settings['git_url'].rstrip('/')}/blob/{settings['branch']}/"
+    lines = [f'<a href="{html.escape(source + file)}#L{line}">{html.escape(file.removeprefix("slugnet/"))}:{line}</a>'
+             for file, line, _ in equation.code]
+    worst = max(records, key=lambda r: r["error"] / r["limit"] if r["limit"] else r["error"], default=None)
+    result = (f'<a data-check="{equation.name}">{"✓" if holds(records) else "✗"} {number(worst["error"])}</a>'
+              f' <span class="ledger-limit">limit {worst["limit"]:.0e}</span>' if worst else "✗ not checked")
+    tex = " ".join(equation.tex.split())
+    return (f'<tr id="ledger-{equation.name}">'
+            f'<td class="ledger-number"><a href="{page}#{equation.name}">({equation.tag})</a></td>'
+            f'<td class="ledger-equation scroll"><span class="math inline">\\(\\displaystyle {html.escape(tex)}\\)</span>'
+            f'<span class="ledger-name">{equation.name}</span></td>'
+            f'<td class="ledger-code">{"<br>".join(lines) or "—"}</td>'
+            f'<td class="ledger-check{"" if holds(records) else " fails"}">{result}</td></tr>')
+
+
+NOT_FOUND = """---
+title: There is no such page
+description: The address does not exist on this site.
+toc: false
+---
+
+The page may have moved. The [first page](index.ipynb) leads to all others, and the search at the top finds words,
+names and symbols.
+"""
