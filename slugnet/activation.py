@@ -56,7 +56,7 @@ class Activation(Component):
         raise NotImplementedError(f"{type(self).__name__} must define vjp(G, A, H, out)")
 
     def initializer(self) -> Initializer:
-        """The rule for the weights of a layer that ends in this activation, unless the layer is told another."""
+        """The rule for the weights of a layer that ends in this activation, if it is told no other."""
         return GlorotUniform()
 
 # %% ../nbs/activation.ipynb #19aeae01
@@ -264,7 +264,8 @@ def log_softmax(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 # %% ../nbs/activation.ipynb #77b337f4
 def log_softmax_vjp(G: np.ndarray, Z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The gradient in the logits, from the gradient G in the log-softmax Z of each row."""
-    return np.subtract(G, np.exp(Z) * np.sum(G, axis=-1, keepdims=True), out=out)  # eq-activation-log-softmax-vjp
+    total = np.sum(G, axis=-1, keepdims=True)
+    return np.subtract(G, np.exp(Z) * total, out=out)  # eq-activation-log-softmax-vjp
 
 # %% ../nbs/activation.ipynb #455f3739
 class LogSoftmax(Activation):

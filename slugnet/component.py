@@ -12,7 +12,7 @@ import numbers
 
 import numpy as np
 
-# %% ../nbs/component.ipynb #1f3262fd
+# %% ../nbs/component.ipynb #a37bd416
 def require_integer(name: str, value, minimum: int | None = None) -> int:
     """Return `value` as an int, or raise an error that names the argument.
 
@@ -24,6 +24,10 @@ def require_integer(name: str, value, minimum: int | None = None) -> int:
         What the caller passed. Booleans and floats are refused.
     minimum : int, optional
         The smallest value allowed.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -43,7 +47,7 @@ def require_integer(name: str, value, minimum: int | None = None) -> int:
         raise ValueError(f"{name} must be at least {minimum}; got {value}")
     return int(value)
 
-# %% ../nbs/component.ipynb #1f2e81ef
+# %% ../nbs/component.ipynb #768bae2d
 def require_number(name: str, value, above=None, below=None, minimum=None, maximum=None) -> float:
     """Return `value` as a finite float, or raise an error that names the argument.
 
@@ -57,6 +61,10 @@ def require_number(name: str, value, above=None, below=None, minimum=None, maxim
         Bounds that `value` must not reach.
     minimum, maximum : float, optional
         Bounds that `value` may reach.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
@@ -72,28 +80,44 @@ def require_number(name: str, value, above=None, below=None, minimum=None, maxim
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number; got {value!r} of type {type(value).__name__}")
-    low = -math.inf if above is None else above
-    high = math.inf if below is None else below
-    fits = low < value < high and (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
-    if not fits:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    is_inside = (minimum is None or number >= minimum) and (maximum is None or number <= maximum)
+    is_strictly_inside = (above is None or number > above) and (below is None or number < below)
+    if not (math.isfinite(number) and is_inside and is_strictly_inside):
         raise ValueError(f"{name} must be {_range_text(above, below, minimum, maximum)}; got {value}")
-    return float(value)
+    return number
 
 
 def _range_text(above, below, minimum, maximum) -> str:
     """Say in words which numbers are allowed."""
-    words = [f"{word} {bound}" for word, bound in
-             (("above", above), ("at least", minimum), ("below", below), ("at most", maximum)) if bound is not None]
-    return "finite" + (" and " + " and ".join(words) if words else "")
+    bounds = (("above", above), ("at least", minimum), ("below", below), ("at most", maximum))
+    return " and ".join(["finite", *(f"{word} {bound}" for word, bound in bounds if bound is not None)])
 
-# %% ../nbs/component.ipynb #a49edc8e
+# %% ../nbs/component.ipynb #85ed4aa2
 def require_instance(name: str, value, kind: type):
     """Return `value` if it is an instance of `kind`, or raise an error that names the argument.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : object
+        What the caller passed.
+    kind : type
+        What it must be an instance of.
 
     Raises
     ------
     TypeError
         If `value` is something else; a class where its instance belongs is told apart.
+
+    Examples
+    --------
+    >>> require_instance("name", "a text", str)
+    'a text'
     """
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{name} must be an instance, {value.__name__}(); got the class {value.__name__} itself")
@@ -101,7 +125,7 @@ def require_instance(name: str, value, kind: type):
         raise TypeError(f"{name} must be of type {kind.__name__}; got {value!r} of type {type(value).__name__}")
     return value
 
-# %% ../nbs/component.ipynb #a37bd416
+# %% ../nbs/component.ipynb #447273e4
 class Component:
     """Something described by the arguments that it was made with.
 
@@ -119,20 +143,19 @@ class Component:
 
     def arguments(self) -> dict:
         """The arguments of the constructor, by name, with their present values."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def __repr__(self) -> str:
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         parts = []
-        for name, value in self.arguments().items():
-            if defaults[name] is inspect.Parameter.empty:
-                parts.append(repr(value))
-            elif repr(value) != repr(defaults[name]):
-                parts.append(f"{name}={value!r}")
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value, default = repr(getattr(self, name)), parameter.default
+            if default is inspect.Parameter.empty:
+                parts.append(value)
+            elif value != repr(default):
+                parts.append(f"{name}={value}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
-# %% ../nbs/component.ipynb #1985025b
+# %% ../nbs/component.ipynb #d23a6247
 def describe(value):
     """Turn a component, or a plain value, into what JSON can hold.
 
@@ -144,12 +167,19 @@ def describe(value):
     Returns
     -------
     object
-        Components become ``{"class": name, "arguments": {...}}``, the rest stays as it is.
+        Components become ``{"class": name, "arguments": {...}}``, the rest stays; tuples become lists.
 
     Raises
     ------
     TypeError
         If `value` is none of these.
+    ValueError
+        If a number is NaN or infinite, which JSON does not have.
+
+    Examples
+    --------
+    >>> describe([Component(), 0.5])
+    [{'class': 'Component', 'arguments': {}}, 0.5]
     """
     if isinstance(value, Component):
         arguments = {name: describe(item) for name, item in value.arguments().items()}
@@ -158,12 +188,14 @@ def describe(value):
         return [describe(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be described in a file; numbers there are finite")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{value!r} of type {type(value).__name__} cannot be described in a file; "
                     "use a Component, a list, a number, a string or None")
 
-# %% ../nbs/component.ipynb #47013d35
+# %% ../nbs/component.ipynb #40df7bd4
 def revive(description, classes: dict):
     """Make again what `describe` described.
 
@@ -174,19 +206,36 @@ def revive(description, classes: dict):
     classes : dict of str to type
         The classes that may be made, by name: nothing else ever is.
 
+    Returns
+    -------
+    object
+        The component, list or value.
+
     Raises
     ------
     ValueError
-        If a class is not among `classes`, or the description has another form.
+        If a class is not among `classes`, an argument is unknown or missing, or the form is another.
+    TypeError, ValueError
+        If a constructor refuses an argument.
+
+    Examples
+    --------
+    >>> revive([{"class": "Component", "arguments": {}}, 0.5], {"Component": Component})
+    [Component(), 0.5]
     """
     if isinstance(description, list):
         return [revive(item, classes) for item in description]
     if not isinstance(description, dict):
         return description
-    name = description.get("class")
     if set(description) != {"class", "arguments"} or not isinstance(description["arguments"], dict):
-        raise ValueError(f"a component is described by 'class' and 'arguments'; got the keys {sorted(description)}")
-    if name not in classes:
+        raise ValueError("a component is described by a 'class' and a dict of 'arguments'; "
+                         f"got {description!r:.100}")
+    name = description["class"]
+    if not isinstance(name, str) or name not in classes:
         raise ValueError(f"unknown component {name!r}; known are {', '.join(sorted(classes))}")
     arguments = {key: revive(item, classes) for key, item in description["arguments"].items()}
+    try:
+        inspect.signature(classes[name]).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"the arguments described do not fit {name}: {error}") from None
     return classes[name](**arguments)

@@ -60,7 +60,8 @@ def _fair_counts(sizes: np.ndarray, held: int) -> np.ndarray:
     return counts
 
 # %% ../nbs/data.ipynb #2c7e02b0
-def split_indices(m: int, fraction: float, rng: np.random.Generator, stratify=None) -> tuple[np.ndarray, np.ndarray]:
+def split_indices(m: int, fraction: float, rng: np.random.Generator,
+                  stratify=None) -> tuple[np.ndarray, np.ndarray]:
     """Cut 0 … m−1 at random into two sorted parts, the second of about `fraction` · m.
 
     Parameters
@@ -102,13 +103,14 @@ def _groups(labels, m: int, held: int) -> list[np.ndarray]:
     """The indices of each class, or an error if the classes do not fit into both parts."""
     labels = np.asarray(labels)
     if labels.shape != (m,):
-        raise ValueError(f"stratify must have the shape ({m},), one label for each example; got {labels.shape}")
+        raise ValueError(f"stratify must have the shape ({m},), a label for each example; got {labels.shape}")
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     alone = [labels[group[0]] for group in groups if len(group) < 2]
     if alone:
-        raise ValueError(f"stratify: the class {alone[0]} has one example; a class needs two, one for each part")
+        raise ValueError(f"stratify: the class {alone[0]} has one example; it needs two, one for each part")
     if not len(groups) <= held <= m - len(groups):
-        raise ValueError(f"fraction: parts of {m - held} and {held} examples cannot each hold {len(groups)} classes")
+        raise ValueError(f"fraction: parts of {m - held} and {held} examples cannot each hold "
+                         f"{len(groups)} classes")
     return groups
 
 # %% ../nbs/data.ipynb #dae07376
@@ -167,7 +169,7 @@ class Standardizer:
         constant = (X == X[0]).all(axis=0)
         self.mean = np.where(constant, X[0], X.mean(axis=0, dtype=float))
         spread = np.sqrt(np.mean((X - self.mean) ** 2, axis=0))
-        self.scale = np.where(constant, 1.0, spread)
+        self.scale = np.where(constant | (spread == 0), 1.0, spread)
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -186,7 +188,7 @@ class Standardizer:
             raise ValueError("this Standardizer has no mean yet: call fit with the training data")
         X = _table(name, X)
         if X.shape[1] != len(self.mean):
-            raise ValueError(f"{name} must have {len(self.mean)} columns, as the data fitted; got shape {X.shape}")
+            raise ValueError(f"{name} must have {len(self.mean)} columns, as the data fitted; got {X.shape}")
         return X
 
 # %% ../nbs/data.ipynb #fdafc391
@@ -317,8 +319,8 @@ def spirals(n: int = 300, classes: int = 2, turns: float = 1.5, noise: float = 0
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """1,797 handwritten digits of 8×8 pixels.
 
-    They are the test part of *Optical Recognition of Handwritten Digits* by E. Alpaydin and C. Kaynak, licensed
-    under CC BY 4.0.
+    They are the test part of *Optical Recognition of Handwritten Digits* by E. Alpaydin and C. Kaynak,
+    licensed under CC BY 4.0.
 
     Returns
     -------
@@ -329,8 +331,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
     References
     ----------
-    E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository (1998),
-    https://doi.org/10.24432/C50P49
+    E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository
+    (1998), https://doi.org/10.24432/C50P49
     """
     with resources.files("slugnet").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
         images, labels = arrays["images"], arrays["labels"]

@@ -56,7 +56,7 @@ def fans(shape: tuple) -> tuple[int, int]:
     (75, 200)
     """
     if len(shape) < 2 or min(shape) < 1:
-        raise ValueError(f"shape must have two axes or more, each of at least 1, to have fans; got {tuple(shape)}")
+        raise ValueError(f"shape must have at least two axes, none of them empty; got {tuple(shape)}")
     if len(shape) == 2:
         return shape[0], shape[1]
     window = math.prod(shape[2:])

@@ -94,7 +94,8 @@ def absolute_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
     array([3.])
     """
     D = Y_hat - Y
-    return _over_outputs(np.where(D.real >= 0, D, -D))  # eq-loss-absolute  # no-mutant [>=]: 0 and -0 are equal
+    size = np.where(D.real >= 0, D, -D)  # no-mutant [>=]: 0 and -0 are equal
+    return _over_outputs(size)  # eq-loss-absolute
 
 
 def absolute_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -121,13 +122,14 @@ def binary_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> binary_cross_entropy(np.array([[0.5], [1.0]]), np.array([[1.0], [1.0]])).round(4)
-    array([0.6931, 0.    ])
+    >>> binary_cross_entropy(np.array([[0.5], [0.75]]), np.array([[1.0], [1.0]])).round(4)
+    array([0.6931, 0.2877])
     """
     return -_over_outputs(_times_log(Y, Y_hat) + _times_log(1 - Y, 1 - Y_hat))  # eq-loss-binary
 
 
-def binary_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def binary_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray,
+                                  out: np.ndarray | None = None) -> np.ndarray:
     """D, the gradient of L in the probabilities, of the shape of Y_hat; written to `out` if given."""
     return np.subtract(_over(1 - Y, 1 - Y_hat), _over(Y, Y_hat), out=out)  # eq-loss-binary-gradient
 
@@ -174,7 +176,8 @@ def categorical_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
     return -_over_outputs(_times_log(Y, Y_hat))  # eq-loss-categorical
 
 
-def categorical_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def categorical_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray,
+                                       out: np.ndarray | None = None) -> np.ndarray:
     """D, the gradient of L in the probabilities, of shape (m, K); written to `out` if given."""
     D = np.empty_like(Y_hat) if out is None else out
     D[...] = 0
@@ -191,13 +194,14 @@ def sigmoid_cross_entropy(A: np.ndarray, Y: np.ndarray) -> np.ndarray:
     >>> sigmoid_cross_entropy(np.array([[0.0], [1e4]]), np.array([[1.0], [0.0]])).round(4)
     array([6.931e-01, 1.000e+04])
     """
-    right = A.real >= 0  # no-mutant [>=]: at 0 both sides are 0
+    right = A.real >= 0  # no-mutant: near 0 either side is right
     rest = np.log1p(np.exp(np.where(right, -A, A)))
     return _over_outputs(rest + np.where(right, 1 - Y, -Y) * A)  # eq-loss-sigmoid-logits
 
 
-def sigmoid_cross_entropy_gradient(A: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient of each example's L in its logits, σ(A) − Y, of the shape of A; written to `out` if given."""
+def sigmoid_cross_entropy_gradient(A: np.ndarray, Y: np.ndarray,
+                                   out: np.ndarray | None = None) -> np.ndarray:
+    """The gradient of each example's L in its logits, σ(A) − Y; written to `out` if given."""
     return np.subtract(sigmoid(A, out=out), Y, out=out)  # eq-loss-sigmoid-derivation
 
 # %% ../nbs/loss.ipynb #02abcf10
@@ -236,13 +240,14 @@ def softmax_cross_entropy(A: np.ndarray, Y: np.ndarray, out: np.ndarray | None =
     S = np.exp(Z, out=Z)
     total = S.sum(axis=1)
     S /= total[:, None]
-    return np.log(total) - chosen, subtract_targets(S, Y)  # eq-loss-softmax-logits, eq-loss-softmax-derivation
+    L = np.log(total) - chosen  # eq-loss-softmax-logits
+    return L, subtract_targets(S, Y)  # eq-loss-softmax-derivation
 
 # %% ../nbs/loss.ipynb #a7d64468
 class Loss(Component):
     """A loss: of each example, L, and of a batch, its mean J. The loss alone divides by m.
 
-    A subclass defines `prepare`, `examples` and `examples_gradient`; with a canonical activation, also `joint`.
+    A subclass defines `prepare`, `examples` and `examples_gradient`, and with a canonical activation `joint`.
 
     Attributes
     ----------
@@ -284,7 +289,8 @@ class Loss(Component):
         """L of each example, shape (m,)."""
         raise NotImplementedError(f"{type(self).__name__} must define examples(Y_hat, Y)")
 
-    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
         """D, the gradient of each example's own L in its prediction, of the shape of Y_hat."""
         raise NotImplementedError(f"{type(self).__name__} must define examples_gradient(Y_hat, Y, out)")
 
@@ -307,7 +313,7 @@ class Loss(Component):
         raise NotImplementedError(f"{type(self).__name__} has no joint form")
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
-        """The decision that a prediction stands for: here, the values themselves; shape (m,) for one output."""
+        """What a prediction decides: here, the values themselves; shape (m,) for one output."""
         return Y_hat[:, 0] if Y_hat.shape[1:] == (1,) else Y_hat
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
@@ -339,14 +345,14 @@ def _shaped(y: np.ndarray, output_shape: tuple, dtype) -> np.ndarray:
     with np.errstate(over="ignore"):
         Y = y.astype(dtype)
     if not np.isfinite(Y).all():
-        raise ValueError(f"y must fit into {np.dtype(dtype)}; got a value as large as {np.max(np.abs(y)):.3g}")
+        raise ValueError(f"y must fit into {np.dtype(dtype)}; got values as large as {np.max(np.abs(y)):.3g}")
     return Y
 
 # %% ../nbs/loss.ipynb #49323c27
 def _class_indices(y: np.ndarray, K: int) -> np.ndarray:
     """Class labels from 0 to K − 1 as indices, or an error that shows the first that is none."""
     y = y.astype(np.intp) if y.dtype.kind == "b" else y
-    fractional = y != np.floor(y)
+    fractional = y != np.floor(y)  # no-mutant [floor]: ceil tells whole numbers as well
     if fractional.any():
         raise ValueError(f"y must hold class labels, whole numbers; got {y[fractional][0]}")
     wrong = (y < 0) | (y >= K)
@@ -376,7 +382,8 @@ class MeanSquaredError(Loss):
         """L of each example, shape (m,)."""
         return squared_error(Y_hat, Y)
 
-    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
         """D = 2(Ŷ − Y)."""
         return squared_error_gradient(Y_hat, Y, out)
 
@@ -402,7 +409,8 @@ class MeanAbsoluteError(Loss):
         """L of each example, shape (m,)."""
         return absolute_error(Y_hat, Y)
 
-    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
         """D = sign(Ŷ − Y)."""
         return absolute_error_gradient(Y_hat, Y, out)
 
@@ -436,7 +444,8 @@ class BinaryCrossEntropy(Loss):
         """L of each example, shape (m,), from probabilities."""
         return binary_cross_entropy(Y_hat, Y)
 
-    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
         """D in the probabilities."""
         return binary_cross_entropy_gradient(Y_hat, Y, out)
 
@@ -473,7 +482,7 @@ class CategoricalCrossEntropy(Loss):
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """Class indices, shape (m,), from labels (m,) or (m, 1); or rows (m, K) in the model's dtype."""
         if len(output_shape) != 1:
-            raise ValueError(f"CategoricalCrossEntropy takes outputs of shape (K,); got {tuple(output_shape)}")
+            raise ValueError(f"{type(self).__name__} takes outputs of shape (K,); got {tuple(output_shape)}")
         y = _numeric(y, m)
         if y.ndim == 1 or y.shape[1:] == (1,) != output_shape:
             return _class_indices(y.reshape(-1), output_shape[0])
@@ -488,7 +497,8 @@ class CategoricalCrossEntropy(Loss):
         """L of each example, shape (m,), from probabilities."""
         return categorical_cross_entropy(Y_hat, Y)
 
-    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
         """D in the probabilities."""
         return categorical_cross_entropy_gradient(Y_hat, Y, out)
 

@@ -209,7 +209,7 @@ class Warmup(Schedule):
 
 # %% ../nbs/optimization.ipynb #7c3726b4
 def norm(grad: np.ndarray) -> float:
-    """The length of a vector (P,), without overflow where its squares are too large; NaN if an entry is not finite."""
+    """The length of a vector (P,), also where its squares overflow; NaN if an entry is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = float(np.dot(grad, grad))
         if math.isfinite(squares):
@@ -291,8 +291,12 @@ class Optimizer(Component):
                  clip_norm: float | None = None, clip_value: float | None = None):
         self.learning_rate = learning_rate
         self.weight_decay = require_number("weight_decay", weight_decay, minimum=0)
-        self.clip_norm = clip_norm if clip_norm is None else require_number("clip_norm", clip_norm, above=0)
-        self.clip_value = clip_value if clip_value is None else require_number("clip_value", clip_value, above=0)
+        self.clip_norm = clip_norm
+        if clip_norm is not None:
+            self.clip_norm = require_number("clip_norm", clip_norm, above=0)
+        self.clip_value = clip_value
+        if clip_value is not None:
+            self.clip_value = require_number("clip_value", clip_value, above=0)
 
     @property
     def learning_rate(self) -> "float | Schedule":
@@ -346,8 +350,8 @@ class Optimizer(Component):
             If the shapes differ, or a schedule gives what is no rate; nothing has changed then.
         """
         if not theta.shape == grad.shape == memory["work"].shape:
-            raise ValueError(f"theta, grad and memory must have one shape; got {theta.shape}, {grad.shape} and "
-                             f"{memory['work'].shape}")
+            raise ValueError("theta, grad and memory must have one shape; "
+                             f"got {theta.shape}, {grad.shape} and {memory['work'].shape}")
         rate = require_number("learning_rate", self._schedule(memory["t"]), minimum=0)
         if self.clip_value is not None:
             clip_by_value(grad, self.clip_value)
@@ -396,8 +400,9 @@ class SGD(Optimizer):
 
     slots = ("v",)
 
-    def __init__(self, learning_rate: "float | Schedule" = 0.01, momentum: float = 0.0, nesterov: bool = False,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: "float | Schedule" = 0.01, momentum: float = 0.0,
+                 nesterov: bool = False, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.momentum = require_number("momentum", momentum, minimum=0, below=1)
         self.nesterov = require_instance("nesterov", nesterov, bool)

@@ -48,8 +48,9 @@ def style():
                 "xtick.color": INK, "ytick.color": INK, "legend.labelcolor": INK, "legend.frameon": False,
                 "axes.spines.top": False, "axes.spines.right": False, "grid.color": INK, "grid.alpha": 0.25,
                 "axes.prop_cycle": matplotlib.cycler(color=PALETTE), "font.family": "DejaVu Sans",
-                "mathtext.fontset": "dejavusans", "font.size": 11, "axes.titlesize": 11, "legend.fontsize": 10,
-                "figure.constrained_layout.use": True, "svg.fonttype": "path", "svg.hashsalt": "slugnet"}
+                "mathtext.fontset": "dejavusans", "font.size": 11, "axes.titlesize": 11,
+                "legend.fontsize": 10, "figure.constrained_layout.use": True,
+                "svg.fonttype": "path", "svg.hashsalt": "slugnet"}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)
@@ -137,9 +138,10 @@ def _shorten_svg(text: str) -> str:
 
 
 def _rounded(match: re.Match) -> str:
-    """A number with as many digits as the eye can tell: hundredths of a point, more where it is a small factor."""
+    """A number with as many digits as the eye can tell: hundredths of a point, more in small factors."""
     value = float(match.group())
-    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.6f}".rstrip("0").rstrip(".")
+    text = f"{value:.2f}" if abs(value) >= 1 else f"{value:.6f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def _squeezed(match: re.Match) -> str:
@@ -150,7 +152,7 @@ def _squeezed(match: re.Match) -> str:
 
 
 def _renamed(text: str, names: dict) -> str:
-    """Give the parts that are used new names, and take away the others'; a part named pixels keeps sharp edges."""
+    """Give the parts that are used new names; a part named pixels has sharp edges instead of a name."""
     text = re.sub(r' id="pixels[^"]*"', ' shape-rendering="crispEdges"', text)
     text = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", text)
     return re.sub(r'(url\(|href=")#([^")]+)', lambda m: f"{m[1]}#{names[m[2]]}", text)
@@ -173,7 +175,10 @@ def learning_curves(history: Mapping[str, list], ax=None):
     """
     metrics = [name for name in history if name != "loss" and not name.startswith("val_")]
     groups = [["loss"], metrics] if metrics and ax is None else [["loss"]]
-    fig, axes = (ax.figure, ax) if ax is not None else figure(1, len(groups), width=3.4 * len(groups) + 1)
+    if ax is None:
+        fig, axes = figure(1, len(groups), width=(4.2, 6.6)[len(groups) - 1], height=3)
+    else:
+        fig, axes = ax.figure, ax
     for panel, group in zip(np.ravel(axes), groups):
         for name, colour in zip(group, PALETTE):
             for key, line, what in ((name, "-", "training"), (f"val_{name}", "--", "validation")):
@@ -248,23 +253,30 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
     ValueError
         If the examples do not have two features, or the model's loss is not one of classes.
     """
-    X, y = np.asarray(X), np.ravel(y).astype(int)
-    if X.ndim != 2 or X.shape[1] != 2 or len(X) != len(y):
-        raise ValueError(f"X must have the shape (m, 2), and y the length m; got {X.shape} and {len(y)}")
+    X, y = _plane_points(X, y)
     if not getattr(model.loss, "classifies", False):
         raise ValueError(f"model must have a loss of classes; its loss is {model.loss!r}")
     fig, ax = figure(width=4.6, height=3.6) if ax is None else (ax.figure, ax)
     low, high = X.min(axis=0), X.max(axis=0)
     axes = [np.linspace(a - 0.1 * (b - a), b + 0.1 * (b - a), points) for a, b in zip(low, high)]
-    plane = np.stack(np.meshgrid(*axes), axis=-1)
-    scores = _scores(model.transform(plane.reshape(-1, 2))).reshape(points, points, -1)
+    plane = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    scores = _scores(model.transform(plane)).reshape(points, points, -1)
     for k in range(scores.shape[2]):
         colour = PALETTE[k % len(PALETTE)]
         if scores[..., k].max() > 0:
             ax.contourf(*axes, scores[..., k], levels=[0, np.inf], colors=colour, alpha=0.18)
-        ax.plot(*X[y == k].T, "osD^vP"[k % 6], color=colour, markersize=3.5, markeredgewidth=0, label=f"class {k}")
+        ax.plot(*X[y == k].T, "osD^vP"[k % 6], color=colour, markersize=3.5, markeredgewidth=0,
+                label=f"class {k}")
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
     return fig
+
+
+def _plane_points(X, y) -> tuple[np.ndarray, np.ndarray]:
+    """Examples of two features with their classes, or an error that says what came instead."""
+    X, y = np.asarray(X), np.ravel(y).astype(int)
+    if X.ndim != 2 or X.shape[1] != 2 or len(X) != len(y):
+        raise ValueError(f"X must have the shape (m, 2), and y the length m; got {X.shape} and {len(y)}")
+    return X, y
 
 # %% ../nbs/plot.ipynb #7913b94f
 @style()
@@ -289,7 +301,7 @@ def images(pictures, titles: Sequence | None = None, columns: int = 10, size: fl
     Raises
     ------
     ValueError
-        If the shape is another, a value is negative or not finite, or the titles are not as many as the images.
+        If the shape is another, a value is negative or not finite, or there are more or fewer titles.
     """
     from matplotlib.patches import PathPatch
 
@@ -328,7 +340,8 @@ def _pictures(pictures) -> np.ndarray:
         side = round(pictures.shape[1] ** 0.5)
         pictures = pictures.reshape(len(pictures), side, -1) if side**2 == pictures.shape[1] else pictures
     if pictures.ndim != 3 or pictures.size == 0:
-        raise ValueError(f"pictures must have the shape (n, height, width), or rows of side² pixels; got {pictures.shape}")
+        raise ValueError("pictures must have the shape (n, height, width), or rows of side² pixels; "
+                         f"got {pictures.shape}")
     if not np.isfinite(pictures).all() or pictures.min() < 0:
         raise ValueError("pictures must hold finite numbers that are not negative")
     return pictures / (pictures.max() or 1.0)
@@ -346,8 +359,8 @@ def _shades(pictures: np.ndarray, corners: list, cell: float):
             while stop < levels.shape[2] and levels[i, row, stop] == level:
                 stop += 1
             x, y = corners[i][0], corners[i][1] - cell * row
-            rectangles.setdefault(level, []).append(
-                [(x + cell * a, y - cell * b) for a, b in ((start, 0), (stop, 0), (stop, 1), (start, 1), (start, 0))])
+            corner = ((start, 0), (stop, 0), (stop, 1), (start, 1), (start, 0))
+            rectangles.setdefault(level, []).append([(x + cell * a, y - cell * b) for a, b in corner])
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
     for level, found in sorted(rectangles.items()):
         yield level / 16, Path(np.concatenate(found), codes * len(found))
@@ -357,8 +370,8 @@ def _shades(pictures: np.ndarray, corners: list, cell: float):
 def draw_network(model, collapsed: bool = False):
     """Draw a built model, from its inputs on the left to its outputs on the right.
 
-    Layers of more than eight units are abbreviated with dots; layers whose outputs are no vectors are drawn as
-    boxes with their shape.
+    Layers of more than eight units are abbreviated with dots; layers whose outputs are no vectors are boxes
+    with their shape.
 
     Parameters
     ----------
@@ -377,8 +390,8 @@ def draw_network(model, collapsed: bool = False):
         If the model is not built: its shapes are not known then.
     """
     if model.input_shape is None:
-        raise ValueError("model must be built before it is drawn; call its build with the shape of one example, or fit")
-    shapes = [model.input_shape, *model._network.layer_shapes]
+        raise ValueError("model must be built before it is drawn: call its build, or fit")
+    shapes = [model.input_shape, *model.output_shapes]
     return _draw_layers(model.layers, shapes) if collapsed else _draw_units(model.layers, shapes)
 
 # %% ../nbs/plot.ipynb #d0f32387
@@ -427,15 +440,20 @@ def _draw_units(layers: Sequence, shapes: list[tuple]):
     for k, layer in enumerate(layers, 1):
         _connect(ax, layer, places[k - 1], places[k], radius)
     for k, column in enumerate(places):
-        for unit, (x, y) in column.items():
-            if unit is None:
-                ax.plot([x] * 3, [y - 0.13, y, y + 0.13], "o", color=INK, markersize=2.5)
-                continue
-            box = len(shapes[k]) != 1
-            _node(ax, x, y, _symbol(k, last, None if box else unit), _colour(k, last), 0.35 if box else radius, box)
-            if box:
-                ax.text(x, y - 0.42, _shape_text(shapes[k]), ha="center", va="top", fontsize=9, color=INK)
+        _draw_column(ax, k, last, shapes[k], column, radius)
     return fig
+
+
+def _draw_column(ax, k: int, last: int, shape: tuple, column: dict, radius: float) -> None:
+    """The circles of layer k, or its box."""
+    for unit, (x, y) in column.items():
+        if unit is None:
+            ax.plot([x] * 3, [y - 0.13, y, y + 0.13], "o", color=INK, markersize=2.5)
+        elif len(shape) == 1:
+            _node(ax, x, y, _symbol(k, last, unit), _colour(k, last), radius)
+        else:
+            _node(ax, x, y, _symbol(k, last), _colour(k, last), 0.35, box=True)
+            ax.text(x, y - 0.42, _shape_text(shape), ha="center", va="top", fontsize=9, color=INK)
 
 
 def _units(shape: tuple, most: int = 8) -> list:
@@ -446,7 +464,7 @@ def _units(shape: tuple, most: int = 8) -> list:
 
 # %% ../nbs/plot.ipynb #ee52727c
 def _connect(ax, layer, lower: dict, upper: dict, radius: float) -> None:
-    """Lines from each unit to all units above it; straight across where a layer without weights keeps them apart."""
+    """Lines from each unit to all above it, or straight across where a layer keeps them apart."""
     from matplotlib.collections import LineCollection
 
     straight = _is_elementwise(layer) and list(lower) == list(upper)
@@ -459,7 +477,7 @@ def _connect(ax, layer, lower: dict, upper: dict, radius: float) -> None:
 
 
 def _is_elementwise(layer) -> bool:
-    """Whether a layer has no matrix of weights, so that dropout, say, is not drawn as if it mixed its inputs."""
+    """Whether a layer has no matrix of weights, as dropout: it is not drawn as if it mixed its inputs."""
     return all(len(shape) < 2 for shape in layer.shapes.values())
 
 
@@ -481,10 +499,11 @@ def _draw_layers(layers: Sequence, shapes: list[tuple]):
         ax.text(x, y - 0.42, _shape_text(shape), ha="center", va="top", fontsize=9, color=INK)
         if k:
             ax.annotate("", (x - radius, y), (x - gap + radius, y),
-                        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 2, "shrinkB": 2})
+                        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.2})
             ax.text(x - gap / 2, y + 0.1, f"$f^{{({k})}}$", ha="center", va="bottom", fontsize=13, color=INK,
                     math_fontfamily="cm")
-            ax.text(x - gap / 2, y - 0.12, _operation(layers[k - 1]), ha="center", va="top", fontsize=9, color=INK)
+            ax.text(x - gap / 2, y - 0.12, _operation(layers[k - 1]), ha="center", va="top", fontsize=9,
+                    color=INK)
     return fig
 
 

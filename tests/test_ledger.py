@@ -96,6 +96,12 @@ def test_a_failing_notebook_leaves_no_records(project: Path) -> None:
     assert ledger.records(project, run=False) == {}
 
 
+def test_a_notebook_that_does_not_end_fails(project: Path) -> None:
+    page(project, code="while True: pass")
+    done = ledger.run_page("a", project, timeout=3)
+    assert done.returncode and "did not end within 3 seconds" in done.stderr
+
+
 def test_verify_writes_what_the_ledger_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from slugnet.check import CheckError, verify
     monkeypatch.setenv("SLUGNET_LEDGER", str(tmp_path / "lines"))

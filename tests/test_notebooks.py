@@ -1,4 +1,4 @@
-"""Every notebook, top to bottom, each in a process of its own; what its checks measure is kept for the site."""
+"""Every notebook, top to bottom, each in a process of its own; what its checks measure goes into the site."""
 import ledger
 import notebooks
 import pytest

@@ -19,7 +19,8 @@ IMPORT_LIMIT = 0.06  # seconds of processor time that `import slugnet` may cost 
 
 def run(*command, **options) -> str:
     """What a command prints; it must succeed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    command = [str(part) for part in command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -80,7 +81,7 @@ def test_wheel_alone_runs_the_main_job(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     clean = tmp_path / "venv" / "bin" / "python"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    run(clean, "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path, env=environment)
+    run(clean, "-m", "pip", "install", "--quiet", "--no-compile", wheel, cwd=tmp_path, env=environment)
     where = run(clean, "-c", "import slugnet; print(slugnet.__file__)", cwd=tmp_path, env=environment)
     assert Path(where.strip()).is_relative_to(tmp_path / "venv")
     out = run(clean, "-m", "slugnet.examples.digits", "--epochs", "2", cwd=tmp_path, env=environment)

@@ -154,11 +154,19 @@ READ_PAGE = """() => {
 WIDE_THINGS = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
   [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1
     && !e.closest(".scroll")).map(e => e.outerHTML.slice(0, 100)).slice(0, 5).concat("the page is too wide")"""
-RUN_AXE = """rules => axe.run({exclude: [".katex-html"]}, {resultTypes: ["violations"], ...(rules && {runOnly: rules})})
-  .then(found => found.violations.filter(v => ["serious", "critical"].includes(v.impact))
+# axe takes minutes over the many thousand parts of formulas and figures: empty boxes of the same size stand for them.
+EMPTY_BOXES = """() => {
+  document.querySelectorAll(".katex").forEach(formula => {
+    const size = formula.getBoundingClientRect(), box = document.createElement("span");
+    box.textContent = "x";
+    box.style.cssText = `display: inline-block; overflow: hidden; width: ${size.width}px; height: ${size.height}px`;
+    formula.replaceWith(box);
+  });
+  document.querySelectorAll("main svg").forEach(figure => figure.replaceChildren());
+}"""
+RUN_AXE = """() => axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations
+  .filter(v => ["serious", "critical"].includes(v.impact))
   .map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 140)).join(" | ")}`))"""
-DARK_PHONE_RULES = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size", "button-name",
-                    "link-name", "aria-hidden-focus", "summary-name"]    # what colours and width can change
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -172,13 +180,15 @@ def test_page(visit, axe, name):
     assert all(b <= a + 1 for a, b in zip(page["headings"], page["headings"][1:])), page["headings"]
     assert page["unnamed"] == [], "pictures without a text"
     assert page["lang"] == "en" and page["title"] and page["description"]
-    tab.evaluate(axe + "; 0")
-    assert tab.evaluate(RUN_AXE) == [], "axe, light, 1280 px"
     tab.emulate_media(color_scheme="dark")
     tab.set_viewport_size({"width": 390, "height": 844})
-    tab.wait_for_timeout(100)
     assert tab.evaluate(WIDE_THINGS) == [], "wider than a phone"
-    assert tab.evaluate(RUN_AXE, DARK_PHONE_RULES) == [], "axe, dark, 390 px"
+    tab.evaluate(EMPTY_BOXES)
+    tab.evaluate(axe + "; 0")
+    assert tab.evaluate(RUN_AXE) == [], "axe, dark, 390 px"
+    tab.emulate_media(color_scheme="light")
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    assert tab.evaluate(RUN_AXE) == [], "axe, light, 1280 px"
     assert visit.trouble == []
 
 

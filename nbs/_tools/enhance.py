@@ -355,8 +355,8 @@ def page_facts(page: Page, minutes: int, equations: int) -> Tag:
     facts = page.new("p", cls="page-facts")
     facts.append(page.new("span", f"{minutes} min"))
     if equations:
-        word = "equation" if equations == 1 else "equations"
-        facts.append(page.new("span", page.new("a", f"{equations} {word}", href=page.link("ledger.html")), ", each checked"))
+        words = ("1 equation", ", checked") if equations == 1 else (f"{equations} equations", ", each checked")
+        facts.append(page.new("span", page.new("a", words[0], href=page.link("ledger.html")), words[1]))
     name = posixpath.splitext(page.path)[0] + ".ipynb"
     download = page.new("a", "download", href=posixpath.basename(name), download=posixpath.basename(name),
                         aria_label=f"download {name}")

@@ -10,8 +10,8 @@ An equation is written in a paragraph of its own, under its anchor, and is check
     verify("eq-dense-dW", got, expected)
 
 Exported lines that implement it end in `# eq-dense-dW`. When `SLUGNET_LEDGER` names a file,
-`slugnet.check.verify` appends a line to it for every call; `_ledger/<page>.jsonl` keeps those lines, after one
-that says from which notebook and which package they come.
+`slugnet.check.verify` appends a line to it for every call; `_ledger/<page>.jsonl` keeps those lines, after
+one that says from which notebook and which package they come.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import notebooks
-from notebooks import ANCHOR, ROOT, displays, pages, without_code
+from notebooks import ANCHOR, ROOT, TIMEOUT, displays, pages, without_code
 
 CITED = re.compile(r"#[^\n\"']*?\b(eq-[\w-]+(?:[ ,]+eq-[\w-]+)*)")
 
@@ -155,7 +155,7 @@ def fingerprint(page: str, root: Path = ROOT) -> dict[str, str]:
     return {"notebook": notebook.hexdigest(), "package": package.hexdigest()}
 
 
-def run_page(page: str, root: Path = ROOT) -> subprocess.CompletedProcess:
+def run_page(page: str, root: Path = ROOT, timeout: float = TIMEOUT) -> subprocess.CompletedProcess:
     """Run a notebook top to bottom in a process of its own; if it passes, keep what its checks measured."""
     path = root / "_ledger" / f"{page}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,9 +163,13 @@ def run_page(page: str, root: Path = ROOT) -> subprocess.CompletedProcess:
     part.write_text(json.dumps(fingerprint(page, root)) + "\n", encoding="utf-8")
     flags = notebooks.settings(root).get("tst_flags", "")
     notebook = notebooks.notebook_path(page, root)
-    done = subprocess.run([sys.executable, "-c", RUN, str(notebook), str(root), flags], cwd=notebook.parent,
-                          env={**notebooks.environment(root), "SLUGNET_LEDGER": str(part)},
-                          capture_output=True, text=True, check=False)
+    environment = notebooks.environment(root) | {"SLUGNET_LEDGER": str(part)}
+    command = [sys.executable, "-c", RUN, str(notebook), str(root), flags]
+    try:
+        done = subprocess.run(command, cwd=notebook.parent, capture_output=True, text=True, check=False,
+                              timeout=timeout, env=environment)
+    except subprocess.TimeoutExpired:
+        done = subprocess.CompletedProcess(command, 1, "", f"did not end within {timeout} seconds\n")
     if done.returncode == 0:
         part.replace(path)
     part.unlink(missing_ok=True)

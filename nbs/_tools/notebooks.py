@@ -32,7 +32,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 600  # seconds that one cell may take
+TIMEOUT = 300  # seconds for one cell, or for one notebook in the tests
 METADATA = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
 PLAIN = "introduction"  # the page whose equations are 1, 2, 3 … without a number of the page
 
@@ -407,7 +407,8 @@ def main() -> int:
     arguments = parser.parse_args()
     command, problems = arguments.command, []
     if command in ("all", "number"):
-        print(*[f"numbered  {page}" for page in number()], sep="\n", end="")
+        for page in number():
+            print(f"numbered  {page}")
         problems += link_problems()
     if command in ("all", "clean"):
         clean()

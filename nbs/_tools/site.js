@@ -74,7 +74,7 @@
       row.found.names = row.names.flatMap((name) => [name, ...name.split(/(?<=[a-z])(?=[A-Z])|_/)]).map((n) => n.toLowerCase());
     });
   };
-  const weights = { names: [60, 25], title: [50, 30], section: [35, 20], text: [8, 5], code: [2, 1] };
+  const weights = { names: [60, 25], title: [70, 35], section: [35, 20], text: [8, 5], code: [2, 1] };
   const score = (row, word) => {
     let total = 0;
     for (const [key, [whole, start]] of Object.entries(weights)) {
@@ -86,8 +86,9 @@
   const search = (query) => {
     const asked = words(query), pages = new Map();
     const hits = rows.map((row) => {
-      const scores = asked.map((word) => score(row, word));
-      return { row, score: scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, 0) : 0 };
+      const scores = asked.map((word) => score(row, word)), same = (key) => row.found[key].join(" ") === asked.join(" ");
+      const named = (same("title") ? 60 : 0) + (same("section") ? 20 : 0);
+      return { row, score: scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, named) : 0 };
     }).filter((hit) => hit.score > 0);
     hits.forEach((hit) => {   // a page that speaks of it in many places comes before one that mentions it
       const page = hit.row.href.split("#")[0];

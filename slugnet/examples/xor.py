@@ -41,14 +41,15 @@ def build(seed: int = 0) -> Model:
 def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     options = argparse.ArgumentParser(prog="python -m slugnet.examples.xor",
-                                      description="Train a network on exclusive or, and print its four predictions.")
+                                      description="Train a network on exclusive or.")
     options.add_argument("--epochs", type=int, default=300, metavar="N",
                          help="how often every example is seen (default: %(default)s)")
     options.add_argument("--batch-size", type=int, default=4, metavar="N",
                          help="examples in each step (default: %(default)s)")
     options.add_argument("--seed", type=int, default=0, metavar="N",
                          help="of the first weights and the shuffling (default: %(default)s)")
-    options.add_argument("--save-figure", type=Path, metavar="FILE", help="where to draw the regions that were learnt")
+    options.add_argument("--save-figure", type=Path, metavar="FILE",
+                         help="where to draw the regions that were learnt")
     return options
 
 # %% ../../nbs/examples/xor.ipynb #2f185a25

@@ -1,0 +1,200 @@
+"""Each bad input gives one clear exception that names the argument, and leaves every parameter as it was."""
+import numpy as np
+import pytest
+
+from slugnet import NotFittedError
+from slugnet.activation import LeakyReLU, ReLU, Sigmoid, Softmax
+from slugnet.contract import Layer
+from slugnet.initializations import Normal, Uniform
+from slugnet.layers import Dense
+from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
+from slugnet.model import Model
+from slugnet.optimizers import SGD, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
+
+RNG = np.random.default_rng(0)
+X, y = RNG.standard_normal((8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2, 0, 1])
+NAN, INF = X.copy(), X.copy()
+NAN[2, 1], INF[2, 1] = np.nan, np.inf
+ONE_HOT = np.eye(3, dtype=np.float32)[y]
+
+BAD_EXAMPLES = {
+    "NaN in X": (NAN, y, ValueError, ["X", "finite", "NaN"]),
+    "infinity in X": (INF, y, ValueError, ["X", "finite"]),
+    "y too short": (X, y[:-1], ValueError, ["y", "8", "(7,)"]),
+    "y too long": (X, np.append(y, 0), ValueError, ["y", "8", "(9,)"]),
+    "label too large": (X, np.where(y == 2, 3, y), ValueError, ["y", "0 to 2", "3"]),
+    "label negative": (X, y - 1, ValueError, ["y", "0 to 2", "-1"]),
+    "label fractional": (X, y + 0.5, ValueError, ["y", "0.5"]),
+    "NaN in y": (X, np.where(y == 2, np.nan, y), ValueError, ["y", "finite"]),
+    "one-hot too wide": (X, np.eye(4)[y], ValueError, ["y", "(8, 3)", "(8, 4)"]),
+    "one-hot rows that do not sum to 1": (X, 2 * ONE_HOT, ValueError, ["y", "sum to 1"]),
+    "strings in X": (X.astype(str), y, TypeError, ["X", "numeric"]),
+    "strings in y": (X, y.astype(str), TypeError, ["y", "numeric"]),
+    "no data": (X[:0], y[:0], ValueError, ["X", "at least one", "(0, 3)"]),
+    "X too wide": (np.hstack([X, X]), y, ValueError, ["X", "3", "(8, 6)"]),
+    "X a vector": (X[0], y[:3], ValueError, ["X", "(3,)"]),
+    "X ragged": ([[1.0], [1.0, 2.0]], y[:2], ValueError, ["X"]),
+    "X None": (None, y, TypeError, ["X", "numeric"]),
+}
+
+BAD_SETTINGS = {
+    "batch_size 0": ({"batch_size": 0}, ValueError, ["batch_size", "at least 1", "0"]),
+    "batch_size negative": ({"batch_size": -4}, ValueError, ["batch_size", "-4"]),
+    "batch_size a float": ({"batch_size": 2.5}, TypeError, ["batch_size", "2.5"]),
+    "epochs 0": ({"epochs": 0}, ValueError, ["epochs", "0"]),
+    "validation_split 1.0": ({"validation_split": 1.0}, ValueError, ["validation_split", "1"]),
+    "validation_split negative": ({"validation_split": -0.1}, ValueError, ["validation_split", "-0.1"]),
+    "validation_split NaN": ({"validation_split": float("nan")}, ValueError, ["validation_split", "nan"]),
+    "validation_data no pair": ({"validation_data": X}, ValueError, ["validation_data"]),
+    "validation_data too wide": ({"validation_data": (np.hstack([X, X]), y)}, ValueError, ["validation_data", "X"]),
+    "both validations": ({"validation_split": 0.2, "validation_data": (X, y)}, ValueError, ["validation_split"]),
+    "unknown metric": ({"metrics": ["roc"]}, ValueError, ["metrics", "roc"]),
+    "metrics a string": ({"metrics": "accuracy"}, TypeError, ["metrics", "list"]),
+    "weights too few": ({"sample_weight": [1.0]}, ValueError, ["sample_weight", "(8,)", "(1,)"]),
+    "weights negative": ({"sample_weight": -np.ones(8)}, ValueError, ["sample_weight", "negative"]),
+    "weights all zero": ({"sample_weight": np.zeros(8)}, ValueError, ["sample_weight", "zero"]),
+    "callback a function": ({"callbacks": [print]}, TypeError, ["callbacks[0]", "Callback"]),
+}
+
+BAD_CONSTRUCTIONS = {
+    "units 0": (lambda: Dense(0), ValueError, ["units", "0"]),
+    "units a float": (lambda: Dense(3.0), TypeError, ["units", "3.0"]),
+    "units True": (lambda: Dense(True), TypeError, ["units", "True"]),
+    "activation a class": (lambda: Dense(3, activation=ReLU), TypeError, ["activation", "ReLU()"]),
+    "activation a string": (lambda: Dense(3, activation="relu"), TypeError, ["activation", "relu"]),
+    "initializer a string": (lambda: Dense(3, initializer="he"), TypeError, ["initializer", "he"]),
+    "slope 1": (lambda: LeakyReLU(1.0), ValueError, ["slope", "1"]),
+    "rate negative": (lambda: SGD(learning_rate=-0.1), ValueError, ["learning_rate", "-0.1"]),
+    "rate NaN": (lambda: SGD(learning_rate=float("nan")), ValueError, ["learning_rate", "nan"]),
+    "rate infinite": (lambda: SGD(learning_rate=float("inf")), ValueError, ["learning_rate", "inf"]),
+    "rate a string": (lambda: SGD(learning_rate="fast"), TypeError, ["learning_rate", "fast"]),
+    "rate a class": (lambda: SGD(learning_rate=CosineDecay), TypeError, ["learning_rate", "CosineDecay"]),
+    "momentum 1": (lambda: SGD(0.1, momentum=1.0), ValueError, ["momentum", "1"]),
+    "nesterov alone": (lambda: SGD(0.1, nesterov=True), ValueError, ["nesterov", "momentum"]),
+    "weight_decay negative": (lambda: SGD(0.1, weight_decay=-1.0), ValueError, ["weight_decay", "-1"]),
+    "clip_norm 0": (lambda: SGD(0.1, clip_norm=0.0), ValueError, ["clip_norm", "0"]),
+    "clip_value negative": (lambda: SGD(0.1, clip_value=-1.0), ValueError, ["clip_value", "-1"]),
+    "steps 0": (lambda: CosineDecay(0.1, steps=0), ValueError, ["steps", "0"]),
+    "factor 0": (lambda: StepDecay(0.1, factor=0.0), ValueError, ["factor", "0"]),
+    "decay negative": (lambda: InverseTimeDecay(0.1, decay=-1.0), ValueError, ["decay", "-1"]),
+    "decay NaN": (lambda: ExponentialDecay(0.1, decay=float("nan")), ValueError, ["decay", "nan"]),
+    "warm-up of nothing": (lambda: Warmup("fast", steps=3), TypeError, ["schedule", "fast"]),
+    "std 0": (lambda: Normal(std=0.0), ValueError, ["std", "0"]),
+    "bounds exchanged": (lambda: Uniform(1.0, -1.0), ValueError, ["high"]),
+    "a layer that is none": (lambda: Model([ReLU()]), TypeError, ["layers[0]", "Layer"]),
+    "a layer class": (lambda: Model([Dense]), TypeError, ["layers[0]", "Dense"]),
+    "a loss class": (lambda: Model([Dense(1)], loss=MeanSquaredError), TypeError, ["loss", "MeanSquaredError()"]),
+    "an optimizer string": (lambda: Model([Dense(1)], optimizer="sgd"), TypeError, ["optimizer", "sgd"]),
+    "seed negative": (lambda: Model(seed=-1), ValueError, ["seed", "-1"]),
+    "dtype of integers": (lambda: Model(dtype="int32"), ValueError, ["dtype", "int32"]),
+    "input_shape 0": (lambda: Model([Dense(2)]).build((0,)), ValueError, ["input_shape", "0"]),
+    "no layers": (lambda: Model([]).build((3,)), ValueError, ["no layers"]),
+    "images into dense": (lambda: Model([Dense(2)]).build((8, 8)), ValueError, ["layer 0", "Dense", "(8, 8)"]),
+    "no loss": (lambda: Model([Dense(2)]).fit(X, X), ValueError, ["loss"]),
+}
+
+
+def fitted() -> Model:
+    """A model that has learnt a little."""
+    model = Model([Dense(4, activation=ReLU()), Dense(3, activation=Softmax())], loss=CategoricalCrossEntropy(),
+                  optimizer=SGD(0.1, momentum=0.9), seed=0)
+    model.fit(X, y, epochs=1, progress=False)
+    return model
+
+
+def assert_refused(action, kind, words) -> None:
+    with pytest.raises(kind) as caught:
+        action()
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert caught.value.__cause__ is None or isinstance(caught.value, kind)
+
+
+@pytest.mark.parametrize("case", BAD_EXAMPLES)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "loss_and_gradients", "validation_data"])
+def test_bad_examples(case, method):
+    bad_X, bad_y, kind, words = BAD_EXAMPLES[case]
+    model = fitted()
+    theta, memory_v = model.theta.copy(), model._memory["v"].copy()
+    actions = {"fit": lambda: model.fit(bad_X, bad_y, progress=False), "evaluate": lambda: model.evaluate(bad_X, bad_y),
+               "loss_and_gradients": lambda: model.loss_and_gradients(bad_X, bad_y),
+               "validation_data": lambda: model.fit(X, y, validation_data=(bad_X, bad_y), progress=False)}
+    assert_refused(actions[method], kind, words)
+    assert np.array_equal(model.theta, theta) and np.array_equal(model._memory["v"], memory_v)
+    assert len(model.history) == 1
+
+
+@pytest.mark.parametrize("case", [case for case, (_, bad_y, *_) in BAD_EXAMPLES.items() if bad_y is y or "X" in case])
+def test_bad_inputs_of_transform(case):
+    bad_X, _, kind, words = BAD_EXAMPLES[case]
+    assert_refused(lambda: fitted().transform(bad_X), kind, words)
+    assert_refused(lambda: fitted().predict(bad_X), kind, words)
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+@pytest.mark.parametrize("built", [True, False])
+def test_bad_settings_of_fit(case, built):
+    settings, kind, words = BAD_SETTINGS[case]
+    model = fitted() if built else Model([Dense(3, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
+    theta = model.theta.copy() if built else None
+    assert_refused(lambda: model.fit(X, y, progress=False, **settings), kind, words)
+    assert model.is_built == built
+    assert not built or np.array_equal(model.theta, theta)
+
+
+@pytest.mark.parametrize("case", BAD_CONSTRUCTIONS)
+def test_bad_constructions(case):
+    action, kind, words = BAD_CONSTRUCTIONS[case]
+    assert_refused(action, kind, words)
+
+
+def test_transform_before_fit():
+    model = Model([Dense(3)], loss=MeanSquaredError(), seed=0)
+    for action in (lambda: model.transform(X), lambda: model.predict(X), lambda: model.evaluate(X, y),
+                   lambda: model.feedforward(X), lambda: model.loss_and_gradients(X, y), lambda: model.summary(),
+                   lambda: model.parameters, lambda: model.save("nowhere")):
+        assert_refused(action, NotFittedError, ["fit", "build"])
+    assert issubclass(NotFittedError, ValueError)
+
+
+def test_targets_of_a_binary_loss_outside_0_and_1():
+    model = Model([Dense(1, activation=Sigmoid())], loss=BinaryCrossEntropy(), seed=0)
+    assert_refused(lambda: model.fit(X, y, progress=False), ValueError, ["y", "between 0 and 1", "2"])
+    assert not model.is_built
+
+
+def test_regression_target_is_never_broadcast():
+    model = Model([Dense(2)], loss=MeanSquaredError(), seed=0)
+    assert_refused(lambda: model.fit(X, np.zeros(8), progress=False), ValueError, ["y", "(8, 2)", "(8,)"])
+
+
+def test_a_layer_that_does_not_fit_the_one_before():
+    class Images(Layer):
+        def build(self, input_shape):
+            return (2, *input_shape)
+
+    model = Model([Images(), Dense(3)], loss=MeanSquaredError(), seed=0)
+    assert_refused(lambda: model.build((4,)), ValueError, ["layer 1", "Dense", "(2, 4)"])
+    assert not model.is_built
+
+
+@pytest.mark.parametrize("rate", [1e30, 50.0])
+def test_divergence_restores_the_epoch_it_happened_in(rate):
+    model = Model([Dense(8, activation=ReLU()), Dense(1)], loss=MeanSquaredError(), optimizer=SGD(1e-6), seed=0)
+    model.fit(100 * X, y[:, None], epochs=2, batch_size=2, progress=False)
+    theta, epochs = model.theta.copy(), len(model.history)
+    model.optimizer = SGD(rate)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step \d+"):
+        model.fit(100 * X, y[:, None], epochs=50, batch_size=2, progress=False)
+    assert np.array_equal(model.theta, theta) and len(model.history) == epochs
+    assert np.isfinite(model.evaluate(100 * X, y[:, None])["loss"])
+
+
+def test_the_users_data_is_as_before():
+    kept_X, kept_y, w = X.copy(), y.copy(), np.ones(8)
+    for bad in (X, X[::-1], np.asfortranarray(X), X.astype(np.float64), (10 * X).astype(int)):
+        before = bad.copy()
+        fitted().fit(bad, y, epochs=2, sample_weight=w, validation_split=0.3, progress=False)
+        fitted().transform(bad)
+        assert np.array_equal(bad, before)
+    assert np.array_equal(X, kept_X) and np.array_equal(y, kept_y) and (w == 1).all()
