@@ -154,6 +154,11 @@ class Standardizer:
     mean, scale : numpy.ndarray, shape (n,)
         Set by `fit`. A feature that never changes has the scale 1.
 
+    Raises
+    ------
+    TypeError, ValueError
+        By each method, if the data are no finite table of numbers, or not of the width that was fitted.
+
     Examples
     --------
     >>> Standardizer().fit([[1.0, 5.0], [3.0, 5.0]]).transform([[2.0, 6.0]])
@@ -271,6 +276,11 @@ def two_moons(n: int = 200, noise: float = 0.1, seed=0) -> tuple[np.ndarray, np.
     X : numpy.ndarray, shape (n, 2), float32
     y : numpy.ndarray, shape (n,), intp
         0 or 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of its range.
     """
     n = require_integer("n", n, minimum=2)
     noise = require_number("noise", noise, minimum=0)
@@ -303,6 +313,11 @@ def spirals(n: int = 300, classes: int = 2, turns: float = 1.5, noise: float = 0
     X : numpy.ndarray, shape (n, 2), float32
     y : numpy.ndarray, shape (n,), intp
         From 0 to classes − 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of its range.
     """
     n = require_integer("n", n, minimum=2)
     classes = require_integer("classes", classes, minimum=2)

@@ -68,7 +68,7 @@ def _over_outputs(D: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/loss.ipynb #28948c80
 def squared_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,): the sum of (ŷ − y)² over its outputs.
+    """L of each example, shape (m,), from arrays (m, ...): the sum of (ŷ − y)² over its outputs.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def squared_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | N
 
 # %% ../nbs/loss.ipynb #816b2804
 def absolute_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,): the sum of |ŷ − y| over its outputs.
+    """L of each example, shape (m,), from arrays (m, ...): the sum of |ŷ − y| over its outputs.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def _over(Y: np.ndarray, P: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/loss.ipynb #9fd68fc7
 def binary_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from probabilities Y_hat; infinite for what was held impossible.
+    """L of each example, shape (m,), from probabilities Y_hat (m, ...); infinite for what was ruled out.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def subtract_targets(S: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/loss.ipynb #c3ef33b6
 def categorical_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from probabilities Y_hat (m, K); infinite for what was held impossible.
+    """L of each example, shape (m,), from probabilities Y_hat (m, K); infinite for what was ruled out.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def categorical_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray,
 
 # %% ../nbs/loss.ipynb #fe1cdf0f
 def sigmoid_cross_entropy(A: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,): binary cross-entropy from logits A of any size.
+    """L of each example, shape (m,): binary cross-entropy from logits A (m, ...) of any size.
 
     Examples
     --------

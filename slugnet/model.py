@@ -89,16 +89,18 @@ class History(Sequence):
         return learning_curves(self.to_dict(), ax=ax)
 
     def __repr__(self):
-        last = ", ".join(f"{name}={value:.4g}" for name, value in self._epochs[-1].items()) if self._epochs else "no epochs"
-        return f"History({len(self)} epochs: {last})" if self._epochs else "History(no epochs)"
+        if not self._epochs:
+            return "History(no epochs)"
+        last = ", ".join(f"{name}={value:.4g}" for name, value in self._epochs[-1].items())
+        return f"History({len(self)} epochs: {last})"
 
 # %% ../nbs/model.ipynb #5fbbe273
 def _inputs(X, input_shape: tuple | None) -> np.ndarray:
     """X as a finite numeric array of examples, or an error that names it."""
     try:
         X = np.asarray(X)
-    except ValueError as error:
-        raise ValueError(f"X must be an array, rows of equal length; {error}") from None
+    except ValueError:
+        raise ValueError("X must be an array of numbers; got rows of different lengths") from None
     if X.dtype.kind not in "biufc":
         raise TypeError(f"X must be numeric; got an array of dtype {X.dtype}")
     if X.ndim < 2:
@@ -106,7 +108,8 @@ def _inputs(X, input_shape: tuple | None) -> np.ndarray:
     if len(X) == 0:
         raise ValueError(f"X must hold at least one example; got shape {X.shape}")
     if input_shape is not None and X.shape[1:] != input_shape:
-        raise ValueError(f"X must have the shape {('m', *input_shape)} that the model was built for; got {X.shape}")
+        wanted = ", ".join(map(str, ("m", *input_shape)))
+        raise ValueError(f"X must have the shape ({wanted}) that the model was built for; got {X.shape}")
     if X.dtype.kind in "fc" and not np.isfinite(X).all():
         raise ValueError("X must be finite; got NaN or infinity")
     return X
@@ -134,6 +137,11 @@ def build(self, input_shape: tuple) -> "Model":
     input_shape : tuple of int
         The shape of one example, without the axis of the batch.
 
+    Returns
+    -------
+    Model
+        The model itself.
+
     Raises
     ------
     ValueError
@@ -157,7 +165,8 @@ def _refuse_bound(chain: Sequence[Layer]) -> None:
     """Raise a ValueError if a layer belongs to a model already."""
     for layer in leaves(chain):
         if getattr(layer, "is_bound", False):
-            raise ValueError(f"layers: {layer!r} belongs to another model; make a new layer, weights are not shared")
+            raise ValueError(f"layers: {layer!r} belongs to another model; make a new layer, "
+                             "weights are not shared")
 
 # %% ../nbs/model.ipynb #0cae3125
 _INITIAL, _SPLIT, _SHUFFLE, _NOISE = range(4)
@@ -199,7 +208,8 @@ def _decayed(self) -> np.ndarray:
 
 def _require_built(self) -> None:
     if not self.is_built:
-        raise NotFittedError("this model has no parameters yet: call fit, or build with the shape of one example")
+        raise NotFittedError("this model has no parameters yet: call fit, or build with the shape "
+                             "of one example")
 
 # %% ../nbs/model.ipynb #96c4ecd5
 def feedforward(self, X, train: bool = False) -> np.ndarray:
@@ -208,8 +218,18 @@ def feedforward(self, X, train: bool = False) -> np.ndarray:
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
+        Inputs, finite numbers.
     train : bool
-        Whether layers act as in training; dropout, for one, then drops.
+        Whether layers act as in training.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, *output_shape)
+
+    Raises
+    ------
+    NotFittedError, ValueError, TypeError
+        As `transform`.
     """
     self._require_built()
     X = _inputs(X, self.input_shape).astype(self.dtype)
@@ -249,7 +269,25 @@ def transform(self, X, batch_size: int = 1024) -> np.ndarray:
 
 
 def predict(self, X, batch_size: int = 1024) -> np.ndarray:
-    """The decisions: class indices, or values for a regression; shape (m,) where there is one a row."""
+    """The decisions: class indices, or values for a regression.
+
+    Parameters
+    ----------
+    X : array_like, shape (m, *input_shape)
+        Inputs, finite numbers.
+    batch_size : int
+        How many rows at a time.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (m,) where there is one decision a row, else (m, n_out).
+
+    Raises
+    ------
+    NotFittedError, ValueError, TypeError
+        As `transform`; also if the model has no loss, which says what is to be decided.
+    """
     return self._require_loss().decide(self.transform(X, batch_size))
 
 # %% ../nbs/model.ipynb #76d4fd84
@@ -270,6 +308,11 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     J : float
     gradients : dict of str to numpy.ndarray
         By the names of `parameters`; they are copies.
+
+    Raises
+    ------
+    NotFittedError, ValueError, TypeError
+        If the model is not built, or an argument does not fit.
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
@@ -280,7 +323,7 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
 
 
 def mean_loss(self, X, y, sample_weight=None):
-    """The mean loss of the predictions for X, in one batch."""
+    """The mean loss of the predictions for X, in one batch; arguments and errors as `loss_and_gradients`."""
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
     return network.mean_loss(self.layers, self.loss, X.astype(self.dtype), Y, Tape(), w)[0].item()
@@ -311,6 +354,11 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
     -------
     dict of str to float
         "loss", then each metric by its name.
+
+    Raises
+    ------
+    NotFittedError, ValueError, TypeError
+        If the model is not built, or an argument does not fit.
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
@@ -324,12 +372,11 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024) -> dict[str,
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
-        part = None if w is None else w[rows]
-        weight = len(Y[rows]) if w is None else float(part.sum())
-        if weight == 0:
-            part = None
+        weight = len(Y[rows]) if w is None else float(w[rows].sum())
+        part = w[rows] if w is not None and weight else None
         J, Y_hat = network.mean_loss(self.layers, self.loss, X[rows].astype(self.dtype), Y[rows], tape, part)
-        total, mass = total + weight * float(J), mass + weight
+        if weight:
+            total, mass = total + weight * float(J), mass + weight
         decisions.append(self.loss.decide(Y_hat))
     truth, decision = self.loss.truth(Y), np.concatenate(decisions)
     return {"loss": total / mass, **{name: float(metric(truth, decision)) for name, metric in metrics.items()}}
@@ -346,7 +393,8 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
         elif callable(metric):
             named[getattr(metric, "__name__", type(metric).__name__)] = metric
         else:
-            raise ValueError(f"metrics: {metric!r} is neither a function nor 'accuracy' with a loss of classes")
+            raise ValueError(f"metrics: {metric!r} is neither a function, nor 'accuracy' with a loss "
+                             "of classes")
     return named
 
 # %% ../nbs/model.ipynb #e13b816e
@@ -393,7 +441,8 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     FloatingPointError
         If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
     """
-    plan = self._plan(X, y, epochs, batch_size, validation_split, validation_data, metrics, sample_weight, callbacks)
+    plan = self._plan(X, y, epochs, batch_size, validation_split, validation_data, metrics,
+                      sample_weight, callbacks)
     with _progress(progress, epochs, plan.steps) as report, np.errstate(all="ignore"):
         try:
             self._train(plan, shuffle, report)
@@ -409,7 +458,8 @@ class _Plan:
         self.__dict__.update(parts)
 
 
-def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, metrics, sample_weight, callbacks):
+def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, metrics,
+          sample_weight, callbacks):
     """Check every argument of fit before anything changes."""
     epochs = require_integer("epochs", epochs, minimum=1)
     batch_size = require_integer("batch_size", batch_size, minimum=1)
@@ -696,12 +746,18 @@ def _fill(view: np.ndarray, name: str, arrays: dict) -> None:
 def _known_classes() -> dict[str, type]:
     """Every component that slugnet itself has, by name."""
     modules = (activation, initializations, layers, loss, network, optimizers)
-    found = {name: value for module in modules for name, value in vars(module).items()}
-    return {name: value for name, value in found.items() if isinstance(value, type) and issubclass(value, Component)}
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {kind.__name__: kind for kind in found if issubclass(kind, Component)}
 
 # %% ../nbs/model.ipynb #0c3ddd62
 def summary(self) -> str:
-    """A table of the layers, with shapes and numbers of parameters."""
+    """A table of the layers, with output shapes and numbers of parameters, as text.
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not built.
+    """
     self._require_built()
     rows = [("layer", "output shape", "parameters")]
     rows += [(f"{k} {type(layer).__name__}", str(shape), f"{layer.size:,}")
@@ -713,7 +769,18 @@ def summary(self) -> str:
 
 
 def astype(self, dtype) -> "Model":
-    """A copy of the model whose parameters have another dtype; complex128 serves to check gradients."""
+    """A copy of the model whose parameters have another dtype.
+
+    Parameters
+    ----------
+    dtype : str or numpy.dtype
+        "float32", "float64", or "complex128", which serves to check gradients.
+
+    Returns
+    -------
+    Model
+        With its own parameters, and with nothing that the optimizer remembered.
+    """
     twin = copy.deepcopy(self)
     twin.dtype = np.dtype(dtype)
     if self.is_built:
@@ -724,7 +791,23 @@ def astype(self, dtype) -> "Model":
 
 
 def add(self, layer: Layer) -> "Model":
-    """Put a layer on top. Only before the model is built."""
+    """Put a layer on top.
+
+    Parameters
+    ----------
+    layer : Layer
+        One that the model does not hold yet.
+
+    Returns
+    -------
+    Model
+        The model itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no layer, stands in the model already, or the model is built.
+    """
     if self.is_built:
         raise ValueError("add: the model is built already; a layer can be added only before")
     require_instance("layer", layer, Layer)
@@ -757,6 +840,23 @@ class Model:
         What the layers learn without a gradient.
     history : History
         Losses and metrics of every epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or a layer occurs twice.
+
+    References
+    ----------
+    Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 8.3.1.
+
+    Examples
+    --------
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), optimizer=SGD(0.1), seed=0)
+    >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=300, progress=False)
+    >>> model.predict([[2.0]]).round(2)
+    array([5.], dtype=float32)
     """
 
     def __init__(self, layers: Sequence[Layer] = (), loss: Loss | None = None, optimizer: Optimizer | None = None,

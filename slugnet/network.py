@@ -107,7 +107,13 @@ class Network(Layer):
         self.layers = [require_instance(f"layers[{k}]", layer, Layer) for k, layer in enumerate(layers)]
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit each layer to the one before; an error names the layer that does not fit."""
+        """Fit each layer to the one before, and return the shape of the last one's output.
+
+        Raises
+        ------
+        ValueError
+            If a layer occurs twice or does not fit; the message names it.
+        """
         refuse_repeats(self.layers)
         shape, self.layer_shapes = tuple(input_shape), []
         for k, layer in enumerate(self.layers):

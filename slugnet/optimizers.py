@@ -65,6 +65,11 @@ class ConstantRate(Schedule):
     ----------
     rate : float
         The learning rate, at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
     """
 
     def __init__(self, rate: float = 0.01):
@@ -111,6 +116,11 @@ class StepDecay(Schedule):
         What each stair leaves, γ, above 0 and at most 1.
     every : int
         Steps on each stair, T.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
     """
 
     def __init__(self, rate: float, factor: float = 0.5, every: int = 1000):
@@ -131,6 +141,11 @@ class ExponentialDecay(Schedule):
         The first rate, ε₀, at least 0.
     decay : float
         κ, per step, at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
     """
 
     def __init__(self, rate: float, decay: float):
@@ -150,6 +165,11 @@ class InverseTimeDecay(Schedule):
         The first rate, ε₀, at least 0.
     decay : float
         κ, per step, at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
     """
 
     def __init__(self, rate: float, decay: float):
@@ -171,6 +191,11 @@ class CosineDecay(Schedule):
         After how many steps the last rate is reached, T.
     final_rate : float
         The last rate, at least 0 and at most `rate`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
 
     References
     ----------
@@ -196,6 +221,11 @@ class Warmup(Schedule):
         What follows.
     steps : int
         How long the rate rises, T.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of its range.
     """
 
     def __init__(self, schedule: "Schedule | float", steps: int):
@@ -363,7 +393,7 @@ class Optimizer(Component):
         memory["t"] += 1
 
     def update(self, theta: np.ndarray, grad: np.ndarray, rate: float, memory: dict) -> None:
-        """The rule itself: change `theta` in place, at learning rate `rate`."""
+        """The rule itself: change `theta` (P,) in place, by `grad` (P,), at learning rate `rate`."""
         raise NotImplementedError(f"{type(self).__name__} must define update(theta, grad, rate, memory)")
 
 # %% ../nbs/optimization.ipynb #c5555fc2
@@ -409,7 +439,8 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError(f"nesterov needs a momentum above 0; got momentum={momentum}")
 
-    def update(self, theta, grad, rate, memory):
+    def update(self, theta: np.ndarray, grad: np.ndarray, rate: float, memory: dict) -> None:
+        """A step of the rule that was chosen: change `theta` in place, at learning rate `rate`."""
         if not self.momentum:
             gradient_step(theta, grad, rate, memory["work"])
         elif self.nesterov:

@@ -242,10 +242,9 @@ def test_menu_on_a_phone(visit):
     visit.open("index.html")
     assert not visit.tab.locator("#quarto-sidebar").is_visible()
     visit.tab.click("#menu-button")
-    assert visit.tab.locator("#quarto-sidebar a").first.is_visible()
+    visit.tab.wait_for_selector("#quarto-sidebar a", state="visible")
     visit.tab.keyboard.press("Escape")
-    visit.tab.wait_for_timeout(300)
-    assert not visit.tab.locator("#quarto-sidebar").is_visible()
+    visit.tab.wait_for_selector("#quarto-sidebar", state="hidden")
 
 
 def test_search_finds_titles(visit, docs):

@@ -165,9 +165,10 @@ def read_pages(root: Path, out: Path, book: enhance.Book) -> list[enhance.Page]:
 def set_formulas(root: Path, pages: list[enhance.Page]) -> int:
     """Set the formulas of all pages with KaTeX; one that cannot be set stops the build."""
     spans = [(page, span) for page in pages for span in enhance.math_spans(page)]
-    formulas = [(enhance.tex_of(span), span.get_text().strip().startswith("\\[")) for _, span in spans]
+    formulas = [(enhance.tex_of(span), span.get_text().strip().startswith("\\["),
+                 "html" if span.has_attr("aria-label") else "htmlAndMathml") for _, span in spans]
     errors = []
-    for (page, span), (tex, _), result in zip(spans, formulas, vendor.set_formulas(root, formulas)):
+    for (page, span), (tex, *_), result in zip(spans, formulas, vendor.set_formulas(root, formulas)):
         if "error" in result:
             errors.append(f"{page.path}: {tex}\n    {result['error']}")
         else:

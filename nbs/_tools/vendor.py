@@ -80,12 +80,12 @@ def copy_fonts(root: Path, libs: Path) -> None:
     (target / "fonts.css").write_text("\n".join(sheets), encoding="utf-8")
 
 
-def set_formulas(root: Path, formulas: list[tuple[str, bool]]) -> list[dict]:
+def set_formulas(root: Path, formulas: list[tuple[str, bool, str]]) -> list[dict]:
     """Set formulas with KaTeX in one Node process.
 
     Parameters
     ----------
-    formulas : list of (TeX, display)
+    formulas : list of (TeX, display, "htmlAndMathml" or "html")
 
     Returns
     -------

@@ -67,7 +67,8 @@ class Dense(ActivatedLayer):
     activation : Activation, optional
         φ; the identity if not given.
     initializer : Initializer, optional
-        First values of W; by default what suits the activation: HeNormal for the ReLU family, else GlorotUniform.
+        First values of W; by default what suits the activation: HeNormal for the ReLU family, else
+        GlorotUniform.
     bias_initializer : Initializer, optional
         First values of b; zeros if not given.
 
@@ -89,14 +90,17 @@ class Dense(ActivatedLayer):
     def __init__(self, units: int, activation: Activation | None = None,
                  initializer: Initializer | None = None, bias_initializer: Initializer | None = None):
         self.units = require_integer("units", units, minimum=1)
-        self.activation = Identity() if activation is None else require_instance("activation", activation, Activation)
+        activation = Identity() if activation is None else activation
+        self.activation = require_instance("activation", activation, Activation)
         self.initializer = initializer and require_instance("initializer", initializer, Initializer)
-        self.bias_initializer = bias_initializer and require_instance("bias_initializer", bias_initializer, Initializer)
+        self.bias_initializer = bias_initializer and require_instance("bias_initializer", bias_initializer,
+                                                                      Initializer)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples of shape (n_in,)."""
+        """Fit the layer to examples of shape (n_in,); return (n_out,). Another shape is a ValueError."""
         if len(input_shape) != 1:
-            raise ValueError(f"Dense takes examples of shape (n_in,); got {tuple(input_shape)}: flatten them first")
+            raise ValueError(f"Dense takes examples of shape (n_in,); got {tuple(input_shape)}: "
+                             "flatten them first")
         self.shapes = {"W": (input_shape[0], self.units), "b": (self.units,)}
         return (self.units,)
 
