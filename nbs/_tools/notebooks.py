@@ -294,6 +294,7 @@ def readme(root: Path = ROOT) -> str:
     from nbconvert import MarkdownExporter
 
     notebook = nbformat.read(notebook_path("index", root), as_version=4)
+    notebook.metadata["language_info"] = {"name": "python"}  # the fences of the code say so
     notebook.cells = [cell for cell in notebook.cells if "hide" not in directives(cell.source)]
     for cell in notebook.cells:
         if cell.cell_type == "code":
