@@ -301,6 +301,7 @@ def test_a_foreign_file_gives_a_clear_error(tmp_path):
 def test_interruption_by_a_real_signal():
     """Ctrl-C during fit ends it cleanly with what has been learnt."""
     program = """
+import signal
 import numpy as np
 from slugnet.activation import Softmax
 from slugnet.layers import Dense
@@ -312,6 +313,7 @@ class Ready(Callback):
         if epoch == 2:
             print("ready", flush=True)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell's background jobs start with it ignored
 model = Model([Dense(10, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
 history = model.fit(np.random.default_rng(0).standard_normal((2000, 20)), np.arange(2000) % 10, epochs=10**6,
                     callbacks=[Ready()], progress=False)
