@@ -13,7 +13,7 @@ import numpy as np
 from .component import Component
 
 # %% auto #0
-__all__ = ['Tape', 'Layer', 'ActivatedLayer']
+__all__ = ['batch_last', 'Tape', 'Layer', 'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -28,6 +28,31 @@ def _views(shapes: Mapping, vector: np.ndarray) -> Iterator[tuple[str, np.ndarra
         stop = start + int(np.prod(shape))
         yield name, vector[start:stop].reshape(shape)  # eq-contract-view
         start = stop
+
+# %% ../nbs/contract.ipynb #c0a1b002
+def batch_last(shape: tuple, dtype) -> np.ndarray:
+    """An array whose first axis, the batch, lies last in memory, where there are three axes or more.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (m, ...): the examples, then what belongs to each.
+    dtype : numpy.dtype
+        Its dtype.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of that shape and dtype, with arbitrary contents; with one or two axes, stored row after row.
+
+    Examples
+    --------
+    >>> batch_last((2, 3, 5, 4), np.float32).strides
+    (4, 160, 32, 8)
+    """
+    if len(shape) < 3:
+        return np.empty(shape, dtype)
+    return np.moveaxis(np.empty((*shape[1:], shape[0]), dtype), -1, 0)  # eq-contract-batch-last
 
 # %% ../nbs/contract.ipynb #d3ae9332
 class Tape:
@@ -78,7 +103,8 @@ class Tape:
         name : str
             Under which name.
         shape : tuple of int
-            The shape wanted; a buffer of another shape or dtype is replaced.
+            The shape wanted; a buffer of another shape or dtype is replaced. With three axes or more, the
+            first is taken to be the batch and lies last in memory; see `batch_last`.
         dtype : numpy.dtype
             The dtype wanted.
 
@@ -90,7 +116,7 @@ class Tape:
         page = self[layer]
         array = page.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
-            array = page[name] = np.empty(shape, dtype)
+            array = page[name] = batch_last(shape, dtype)
         return array
 
 # %% ../nbs/contract.ipynb #daeedbcf
@@ -109,6 +135,9 @@ class Layer(Component):
         What is learnt without a gradient, as running statistics: likewise.
     decayed : tuple of str
         The parameters to which weight decay applies.
+    takes_indices : bool
+        Whether the inputs are whole numbers that choose, such as words by their number, which then reach
+        `forward` as integers and have no gradient.
     is_bound : bool
         Whether the layer has its views, and so belongs to a model.
 
@@ -130,6 +159,7 @@ class Layer(Component):
     shapes: Mapping = MappingProxyType({})
     state_shapes: Mapping = MappingProxyType({})
     decayed: tuple = ("W",)
+    takes_indices: bool = False
     is_bound: bool = False
 
     def build(self, input_shape: tuple) -> tuple:
@@ -144,6 +174,13 @@ class Layer(Component):
             If the layer does not fit such inputs; nothing has changed then.
         """
         return tuple(input_shape)
+
+    def require_inputs(self, X: np.ndarray) -> None:
+        """Refuse values of X (m, *input_shape) that the layer cannot take, with a ValueError.
+
+        A model asks its first layer once, with all the examples, before anything is learnt. By default every
+        finite number will do.
+        """
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Write the parameters' first values into their views; by default they stay, in a model at zero."""

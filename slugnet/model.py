@@ -117,6 +117,24 @@ def _inputs(X, input_shape: tuple | None) -> np.ndarray:
     return X
 
 
+def _inputs_for(self, X) -> np.ndarray:
+    """X, checked against the model: its shape, and the values that the first layer takes."""
+    X = _inputs(X, self.input_shape)
+    first = next(network.unrolled(self.layers))
+    if first.takes_indices and X.dtype.kind not in "biu" and not (np.isrealobj(X) and (X == np.floor(X)).all()):
+        raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
+    first.require_inputs(X)
+    return X
+
+
+def _batch(self, X: np.ndarray, tape: Tape) -> np.ndarray:
+    """Some examples, in a buffer of the tape: in the model's dtype, or integers where they are indices."""
+    takes_indices = next(network.unrolled(self.layers)).takes_indices
+    batch = tape.buffer(self, "X", X.shape, np.dtype(np.intp) if takes_indices else self.dtype)
+    np.copyto(batch, X, casting="unsafe")
+    return batch
+
+
 def _weights(sample_weight, m: int, dtype) -> np.ndarray | None:
     """Sample weights as an array of length m, or an error that names them."""
     if sample_weight is None:
@@ -234,9 +252,8 @@ def feedforward(self, X, train: bool = False) -> np.ndarray:
         As `transform`.
     """
     self._require_built()
-    X = _inputs(X, self.input_shape).astype(self.dtype)
-    tape = Tape(train, self._noise if train else None)
-    return np.array(network.feedforward(self.layers, X, tape))
+    X, tape = self._inputs_for(X), Tape(train, self._noise if train else None)
+    return np.array(network.feedforward(self.layers, self._batch(X, tape), tape), order="C")
 
 
 def transform(self, X, batch_size: int = 1024) -> np.ndarray:
@@ -260,13 +277,13 @@ def transform(self, X, batch_size: int = 1024) -> np.ndarray:
         If X is not finite and numeric, or not of the shape that the model was built for.
     """
     self._require_built()
-    X = _inputs(X, self.input_shape)
+    X = self._inputs_for(X)
     batch_size = require_integer("batch_size", batch_size, minimum=1)
     Y_hat = np.empty((len(X), *self.output_shape), self.dtype)
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
-        Y_hat[rows] = network.feedforward(self.layers, X[rows].astype(self.dtype), tape)
+        Y_hat[rows] = network.feedforward(self.layers, self._batch(X[rows], tape), tape)
     return Y_hat
 
 
@@ -320,7 +337,7 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape(train, self._noise if train else None)
     tape.end = next(network.unrolled(self.layers))
-    J, _ = network.loss_and_gradient(self.layers, self.loss, X.astype(self.dtype), Y, tape, w)
+    J, _ = network.loss_and_gradient(self.layers, self.loss, self._batch(X, tape), Y, tape, w)
     return J.item(), {name: part.copy() for name, part in self._named(self.grad)}
 
 
@@ -328,12 +345,13 @@ def mean_loss(self, X, y, sample_weight=None):
     """The mean loss of the predictions for X, in one batch; arguments and errors as `loss_and_gradients`."""
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
-    return network.mean_loss(self.layers, self.loss, X.astype(self.dtype), Y, Tape(), w)[0].item()
+    tape = Tape()
+    return network.mean_loss(self.layers, self.loss, self._batch(X, tape), Y, tape, w)[0].item()
 
 
 def _examples(self, X, y, sample_weight=None) -> tuple:
     """Inputs, targets and weights, checked against each other and against the model."""
-    X = _inputs(X, self.input_shape)
+    X = self._inputs_for(X)
     Y = self._require_loss().prepare(y, len(X), self.output_shape, self.dtype)
     return X, Y, _weights(sample_weight, len(X), self.dtype)
 
@@ -376,7 +394,7 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024) -> dict[str,
         rows = slice(start, start + batch_size)
         weight = len(Y[rows]) if w is None else float(w[rows].sum())
         part = w[rows] if w is not None and weight else None
-        J, Y_hat = network.mean_loss(self.layers, self.loss, X[rows].astype(self.dtype), Y[rows], tape, part)
+        J, Y_hat = network.mean_loss(self.layers, self.loss, self._batch(X[rows], tape), Y[rows], tape, part)
         if weight:
             total, mass = total + weight * float(J), mass + weight
         decisions.append(self.loss.decide(Y_hat))
@@ -564,8 +582,7 @@ def _step(self, plan, rows: np.ndarray, tapes: dict) -> float:
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0
-    X = tape.buffer(self, "X", (len(rows), *self.input_shape), self.dtype)
-    X[...] = plan.X[rows]
+    X = self._batch(plan.X[rows], tape)
     J, _ = network.loss_and_gradient(self.layers, self.loss, X, plan.Y[rows], tape, w)
     self.optimizer.step(self.theta, self.grad, self._memory)
     return float(J)
@@ -920,6 +937,7 @@ class Model:
     fit, loss_and_gradients, mean_loss = fit, loss_and_gradients, mean_loss
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
+    _inputs_for, _batch = _inputs_for, _batch
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
     _train, _epoch, _step, _measure = _train, _epoch, _step, _measure
 

@@ -161,7 +161,7 @@ class Network(Layer):
 def unrolled(layers: Sequence[Layer]) -> Iterator[Layer]:
     """The layers in a row, with those of a `Network` in its place."""
     for layer in layers:
-        yield from unrolled(layer.layers) if isinstance(layer, Network) else [layer]
+        yield from unrolled(layer.layers) if type(layer) is Network else [layer]
 
 
 def takes_joint_form(top: Layer, loss: Loss) -> bool:
