@@ -73,6 +73,15 @@ def pages(root: Path = ROOT) -> list[str]:
     return listed + [page for page in present if page not in listed]
 
 
+def section(page: str, root: Path = ROOT) -> str:
+    """The section of the sidebar in which a page stands; "Start" if it stands in none."""
+    config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
+    for entry in config["website"]["sidebar"]["contents"]:
+        if isinstance(entry, dict) and f"{page}.ipynb" in entry.get("contents", []):
+            return entry["section"]
+    return "Start"
+
+
 def read(page: str, root: Path = ROOT) -> dict:
     """The notebook of a page, as it stands in its file."""
     return json.loads(notebook_path(page, root).read_text(encoding="utf-8"))
