@@ -96,14 +96,16 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def axe() -> str:
+def axe(docs) -> str:
     """The script of axe-core."""
     sys.path.append(str(TOOLS))
     try:
         import vendor
     finally:
         sys.path.remove(str(TOOLS))
-    return (vendor.fetch("axe-core", ROOT) / "axe.min.js").read_text(encoding="utf-8")
+    with FileLock(ROOT / "_vendor" / "axe.lock"):
+        folder = vendor.fetch("axe-core", ROOT)
+    return (folder / "axe.min.js").read_text(encoding="utf-8")
 
 
 class Visit:
