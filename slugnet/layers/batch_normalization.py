@@ -11,7 +11,7 @@ from ..component import require_number
 from ..contract import Layer, Tape
 
 # %% auto #0
-__all__ = ['batch_axes', 'sum_of_products', 'moments', 'inverse_deviation', 'normalize', 'input_gradient', 'follow',
+__all__ = ['batch_axes', 'sum_over', 'moments', 'inverse_deviation', 'normalize', 'input_gradient', 'follow',
            'BatchNormalization']
 
 # %% ../../nbs/layers/batch-normalization.ipynb #391aa639
@@ -20,11 +20,12 @@ def batch_axes(number: int) -> tuple:
     return (0, *range(2, number))
 
 
-def sum_of_products(A: np.ndarray, B: np.ndarray, axes: tuple) -> np.ndarray:
-    """The sum of A ⊙ B over `axes`, which stay with length 1; no array of the products is made."""
-    every = list(range(A.ndim))
+def sum_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
+    """The sum over `axes`, which stay with length 1, of the product of the factors; the product is never stored."""
+    every = list(range(factors[0].ndim))
     kept = [axis for axis in every if axis not in axes]
-    return np.expand_dims(np.einsum(A, every, B, every, kept), axes)
+    operands = [operand for factor in factors for operand in (factor, every)]
+    return np.expand_dims(np.einsum(*operands, kept), axes)
 
 # %% ../../nbs/layers/batch-normalization.ipynb #b2461e2a
 def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
@@ -53,7 +54,7 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
     """
     mean = np.mean(X, axis=axes, keepdims=True)  # eq-batchnorm-mean, eq-batchnorm-images
     D = np.subtract(X, mean, out=out)
-    variance = sum_of_products(D, D, axes) / (X.size // mean.size)  # eq-batchnorm-variance
+    variance = sum_over(axes, D, D) / (X.size // mean.size)  # eq-batchnorm-variance
     return mean, variance, D
 
 
@@ -190,8 +191,8 @@ class BatchNormalization(Layer):
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dgamma and dbeta; return the gradient in X."""
         axes, X_hat = batch_axes(G.ndim), tape[self]["X_hat"]
-        total = np.sum(G, axis=axes, keepdims=True)  # eq-batchnorm-dbeta
-        product = sum_of_products(G, X_hat, axes)  # eq-batchnorm-dgamma
+        total = sum_over(axes, G)  # eq-batchnorm-dbeta
+        product = sum_over(axes, G, X_hat)  # eq-batchnorm-dgamma
         self.dbeta[...], self.dgamma[...] = total.reshape(-1), product.reshape(-1)
         if tape.end is self:
             return None
