@@ -38,7 +38,7 @@ class Activation(ActivatedLayer):
     --------
     >>> from slugnet.activation import ReLU
     >>> Activation(ReLU())
-    Activation(function=ReLU())
+    Activation(ReLU())
     """
 
     def __init__(self, function: ActivationFunction):

@@ -52,9 +52,14 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
     >>> moments(np.array([[1.0], [5.0]]), axes=(0,))[:2]
     (array([[3.]]), array([[4.]]))
     """
-    mean = np.mean(X, axis=axes, keepdims=True)  # eq-batchnorm-mean, eq-batchnorm-images
+    total = sum_over(axes, X)
+    count = X.size // total.size
+    mean = total / count  # eq-batchnorm-mean, eq-batchnorm-images
     D = np.subtract(X, mean, out=out)
-    variance = sum_over(axes, D, D) / (X.size // mean.size)  # eq-batchnorm-variance
+    rest = sum_over(axes, D) / count
+    D -= rest
+    mean += rest
+    variance = sum_over(axes, D, D) / count  # eq-batchnorm-variance
     return mean, variance, D
 
 

@@ -122,7 +122,7 @@ class LayerNormalization(Layer):
 
     def __init__(self, epsilon: float = 1e-5, axes: int | Sequence | None = None):
         self.epsilon = require_number("epsilon", epsilon, above=0)
-        axes = axes if axes is None or isinstance(axes, (list, tuple)) else [axes]
+        axes = axes if axes is None or isinstance(axes, (list, tuple, range)) else [axes]
         self.axes = axes and [require_integer("axes", axis) for axis in axes]
 
     def build(self, input_shape: tuple) -> tuple:
