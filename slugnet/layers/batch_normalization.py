@@ -104,13 +104,13 @@ def input_gradient(G: np.ndarray, X_hat: np.ndarray, mean: np.ndarray, product: 
     G_in *= factor  # eq-batchnorm-sum, eq-batchnorm-dX
     return G_in
 
-# %% ../../nbs/layers/batch-normalization.ipynb #db596265
+# %% ../../nbs/layers/batch-normalization.ipynb #10b149de
 def follow(running: np.ndarray, batch: np.ndarray, momentum: float) -> None:
     """Move running statistics, in place, towards those of a batch: `momentum` is the share that stays."""
     running *= momentum
     running += (1 - momentum) * batch  # eq-batchnorm-running
 
-# %% ../../nbs/layers/batch-normalization.ipynb #687f77d1
+# %% ../../nbs/layers/batch-normalization.ipynb #2946f88d
 class BatchNormalization(Layer):
     """Standardise each feature over the batch, then scale and shift it: H = γ (X − μ) / √(σ² + ε) + β.
 
