@@ -281,12 +281,42 @@ def _margins(padding, lengths: tuple, window: tuple, stride: tuple, dilation: tu
     padding = _spread("padding", 0 if padding == "valid" else padding, len(lengths))
     return tuple(item if isinstance(item, tuple) else (item, item) for item in padding)
 
+# %% ../../nbs/layers/convolution.ipynb #01843086
+def _geometry(lengths: tuple, window, stride, padding, dilation) -> tuple[tuple, ...]:
+    """Window, stride, dilation, margins and size of the output, one entry for each axis; or an error."""
+    window, stride, dilation = (_spread(name, value, len(lengths)) for name, value in
+                                (("window", window), ("stride", stride), ("dilation", dilation)))
+    margins = _margins(padding, lengths, window, stride, dilation)
+    size = tuple(map(output_size, lengths, window, stride, margins, dilation))
+    if min(size) < 1:
+        raise ValueError(f"window must not be larger than the input: {window} with dilation {dilation} does not "
+                         f"fit into {tuple(lengths)} with padding {margins}")
+    return window, stride, dilation, margins, size
 
+# %% ../../nbs/layers/convolution.ipynb #d0f23f1c
 def _batch_last(X: np.ndarray) -> np.ndarray:
     """The view (c, h, w, m) of images (m, c, h, w), or of signals (m, c, length) as images of width 1."""
     return np.moveaxis(X if X.ndim == 4 else X[..., None], 0, -1)
 
-# %% ../../nbs/layers/convolution.ipynb #31b3616d
+
+def _padded(X: np.ndarray, margins: tuple, layer: ActivatedLayer, tape: Tape, dtype) -> np.ndarray:
+    """X (c, h, w, m) with margins; not copied where there are none and the batch lies innermost already."""
+    is_innermost = X.strides[-1] == X.itemsize or X.shape[-1] == 1  # no-mutant: a matter of speed
+    if is_innermost and not any(map(sum, margins)):  # no-mutant [and]: a matter of speed
+        return X
+    sizes = (n + sum(pair) for n, pair in zip(X.shape[1:3], margins))
+    out = _batch_last(tape.buffer(layer, "padded", (X.shape[-1], X.shape[0], *sizes), dtype))
+    return pad(X, margins, out)
+
+
+def _memory(images: np.ndarray, window: tuple, A: np.ndarray, layer: ActivatedLayer, tape: Tape) -> np.ndarray:
+    """Space for a block of columns: about `block_bytes`, but one row of windows at least, and all at most."""
+    rows = A.shape[2]
+    row = images.shape[0] * window[0] * window[1] * (A.size // (A.shape[1] * rows))  # no-mutant: a matter of speed
+    size = row * min(rows, max(1, layer.block_bytes // (row * A.itemsize)))  # no-mutant: a matter of speed
+    return tape.buffer(layer, "memory", (size,), A.dtype)
+
+# %% ../../nbs/layers/convolution.ipynb #7e889e89
 class Convolution(ActivatedLayer):
     """A convolution: H = φ(A), where A holds the sums of kernels laid over every place of the inputs.
 
@@ -370,13 +400,8 @@ class Convolution(ActivatedLayer):
         channels, *lengths = input_shape
         if channels % self.groups:
             raise ValueError(f"groups must divide the number of channels, {channels}; got {self.groups}")
-        window, stride, dilation = (_spread(name, getattr(self, name), len(lengths))
-                                    for name in ("window", "stride", "dilation"))
-        margins = _margins(self.padding, lengths, window, stride, dilation)
-        size = tuple(map(output_size, lengths, window, stride, margins, dilation))
-        if min(size) < 1:
-            raise ValueError(f"window must not be larger than the input: {window} with dilation {dilation} does not "
-                             f"fit into {tuple(lengths)} with padding {margins}")
+        window, stride, dilation, margins, size = _geometry(lengths, self.window, self.stride, self.padding,
+                                                            self.dilation)
         one = (1,) * (2 - len(lengths))
         self._window, self._moves = window + one, (stride + one, dilation + one, self.groups)
         self._margins = (*margins, (0, 0))[:2]
@@ -394,10 +419,10 @@ class Convolution(ActivatedLayer):
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A (m, filters, *size) for a batch X (m, channels, *lengths)."""
-        images = tape[self]["images"] = self._padded(_batch_last(X), tape)
+        images = tape[self]["images"] = _padded(_batch_last(X), self._margins, self, tape, self.W.dtype)
         A = tape.buffer(self, "A", (len(X), *self._output_shape), self.W.dtype)
         convolve(images, self._kernels(self.W), self.b if self.bias else None, *self._moves, out=_batch_last(A),
-                 memory=self._memory(images, A, tape))
+                 memory=_memory(images, self._window, A, self, tape))
         return A
 
     def affine_backward(self, G_A: np.ndarray, tape: Tape) -> np.ndarray | None:
@@ -417,18 +442,3 @@ class Convolution(ActivatedLayer):
     def _kernels(self, W: np.ndarray) -> np.ndarray:
         """The view of kernels that has two axes in space."""
         return W.reshape(*W.shape[:2], *self._window)
-
-    def _padded(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """X (c, h, w, m) with its margins; without a copy where there are none and the batch lies innermost."""
-        if not any(map(sum, self._margins)) and (X.strides[-1] == X.itemsize or X.shape[-1] == 1):
-            return X
-        sizes = (n + sum(pair) for n, pair in zip(X.shape[1:3], self._margins))
-        out = _batch_last(tape.buffer(self, "padded", (X.shape[-1], X.shape[0], *sizes), self.W.dtype))
-        return pad(X, self._margins, out)
-
-    def _memory(self, images: np.ndarray, A: np.ndarray, tape: Tape) -> np.ndarray:
-        """Space for a block of columns: of about `block_bytes`, of one row at least, of all rows at most."""
-        rows = A.shape[2]
-        row = images.shape[0] * self._window[0] * self._window[1] * (A.size // (A.shape[1] * rows))
-        size = row * min(rows, max(1, self.block_bytes // (row * A.itemsize)))  # no-mutant: a matter of speed
-        return tape.buffer(self, "memory", (size,), A.dtype)
