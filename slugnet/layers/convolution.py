@@ -67,7 +67,7 @@ def pad(X: np.ndarray, padding: tuple, out: np.ndarray | None = None) -> np.ndar
     array([0., 1., 1., 0., 0.])
     """
     if out is None:
-        sizes = (n + sum(pair) for n, pair in zip(X.shape[1:3], padding))
+        sizes = (n + sum(pair) for n, pair in zip(X.shape[1:], padding))
         out = np.empty((X.shape[0], *sizes, X.shape[3]), X.dtype)
     (above, _), (left, _) = padding
     below, right = above + X.shape[1], left + X.shape[2]
@@ -105,7 +105,7 @@ def windows(X: np.ndarray, window: tuple, stride: tuple = (1, 1), dilation: tupl
     array([[0., 1., 2.],
            [1., 2., 3.]])
     """
-    size = (output_size(n, k, s, (0, 0), r) for n, k, s, r in zip(X.shape[1:3], window, stride, dilation))
+    size = (output_size(n, k, s, (0, 0), r) for n, k, s, r in zip(X.shape[1:], window, stride, dilation))
     channel, row, column, example = X.strides
     steps = (channel, dilation[0] * row, dilation[1] * column, stride[0] * row, stride[1] * column, example)
     return as_strided(X, (X.shape[0], *window, *size, X.shape[3]), steps)  # eq-convolution-columns
@@ -304,7 +304,7 @@ def _padded(X: np.ndarray, margins: tuple, layer: ActivatedLayer, tape: Tape, dt
     is_innermost = X.strides[-1] == X.itemsize or X.shape[-1] == 1  # no-mutant: a matter of speed
     if is_innermost and not any(map(sum, margins)):  # no-mutant [and]: a matter of speed
         return X
-    sizes = (n + sum(pair) for n, pair in zip(X.shape[1:3], margins))
+    sizes = (n + sum(pair) for n, pair in zip(X.shape[1:], margins))
     out = _batch_last(tape.buffer(layer, "padded", (X.shape[-1], X.shape[0], *sizes), dtype))
     return pad(X, margins, out)
 
