@@ -192,12 +192,13 @@ def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tup
         `out`.
     """
     view, dK = windows(X, out.shape[2:], stride, dilation), out.reshape(groups, len(out) // groups, -1)
-    product = product.reshape(dK.shape)
+    product = product.reshape(groups, dK.shape[2], -1)
     dK[...] = 0
     for rows in blocks(view, memory):
         D = columns(view[:, :, :, rows], memory).reshape(groups, dK.shape[2], -1)
         G = G_A[:, rows].reshape(groups, dK.shape[1], -1)
-        dK += np.matmul(G, D.transpose(0, 2, 1), out=product)  # eq-convolution-dK, eq-convolution-dW
+        np.matmul(D, G.transpose(0, 2, 1), out=product)
+        dK += product.transpose(0, 2, 1)  # eq-convolution-dK, eq-convolution-dW
     return out
 
 # %% ../../nbs/layers/convolution.ipynb #e612707b
