@@ -43,7 +43,7 @@ def same_padding(n: int, window: int, stride: int = 1, dilation: int = 1) -> tup
     total = max(stride * (starts - 1) + dilation * (window - 1) + 1 - n, 0)  # eq-convolution-same
     return total // 2, total - total // 2  # eq-convolution-same
 
-# %% ../../nbs/layers/convolution.ipynb #0910dcc6
+# %% ../../nbs/layers/convolution.ipynb #a8d48e57
 def pad(X: np.ndarray, padding: tuple, out: np.ndarray | None = None) -> np.ndarray:
     """Images X (c, h, w, m) with margins of zeros.
 
@@ -76,13 +76,13 @@ def pad(X: np.ndarray, padding: tuple, out: np.ndarray | None = None) -> np.ndar
     out[:, above:below, left:right] = X  # eq-convolution-pad
     return out
 
-# %% ../../nbs/layers/convolution.ipynb #b8e60d07
+# %% ../../nbs/layers/convolution.ipynb #2be2522a
 def unpad(X: np.ndarray, padding: tuple) -> np.ndarray:
     """The part of padded images that `pad` did not add, a view; `padding` is ((above, below), (left, right))."""
     (above, below), (left, right) = padding
     return X[:, above:X.shape[1] - below, left:X.shape[2] - right]  # eq-convolution-pad
 
-# %% ../../nbs/layers/convolution.ipynb #17201ab7
+# %% ../../nbs/layers/convolution.ipynb #074ff661
 def windows(X: np.ndarray, window: tuple, stride: tuple = (1, 1), dilation: tuple = (1, 1)) -> np.ndarray:
     """All windows of padded images, as a view.
 
@@ -110,14 +110,14 @@ def windows(X: np.ndarray, window: tuple, stride: tuple = (1, 1), dilation: tupl
     steps = (channel, dilation[0] * row, dilation[1] * column, stride[0] * row, stride[1] * column, example)
     return as_strided(X, (X.shape[0], *window, *size, X.shape[3]), steps)  # eq-convolution-columns
 
-# %% ../../nbs/layers/convolution.ipynb #3d4cebce
+# %% ../../nbs/layers/convolution.ipynb #911a5761
 def columns(view: np.ndarray, memory: np.ndarray) -> np.ndarray:
     """Copy windows (c, k_h, k_w, rows, w_out, m) into `memory`, as an array of the same shape without gaps."""
     block = memory[:view.size].reshape(view.shape)
     np.copyto(block, view)  # eq-convolution-columns
     return block
 
-# %% ../../nbs/layers/convolution.ipynb #e707ef50
+# %% ../../nbs/layers/convolution.ipynb #a62543b6
 def blocks(view: np.ndarray, memory: np.ndarray) -> Iterator[slice]:
     """Cut the rows of the output so that the columns of each block fit into `memory`.
 
@@ -132,7 +132,7 @@ def blocks(view: np.ndarray, memory: np.ndarray) -> Iterator[slice]:
     for start in range(0, view.shape[3], rows):
         yield slice(start, start + rows)  # eq-convolution-blocks
 
-# %% ../../nbs/layers/convolution.ipynb #31742725
+# %% ../../nbs/layers/convolution.ipynb #4c25eb1c
 def convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, stride: tuple, dilation: tuple, groups: int,
              out: np.ndarray, memory: np.ndarray) -> np.ndarray:
     """The pre-activations of padded images, by a matrix product for each block of rows.
@@ -168,7 +168,7 @@ def convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, stride: tuple, 
             A += b.reshape(groups, -1, 1)  # eq-convolution-product
     return out
 
-# %% ../../nbs/layers/convolution.ipynb #359e6bcc
+# %% ../../nbs/layers/convolution.ipynb #65db9c75
 def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tuple, groups: int,
                     out: np.ndarray, memory: np.ndarray, product: np.ndarray) -> np.ndarray:
     """The gradient in the kernels.
@@ -201,12 +201,12 @@ def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tup
         dK += product.transpose(0, 2, 1)  # eq-convolution-dK, eq-convolution-dW
     return out
 
-# %% ../../nbs/layers/convolution.ipynb #e612707b
+# %% ../../nbs/layers/convolution.ipynb #fb061560
 def bias_gradient(G_A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The gradient in the biases, shape (filters,), from G_A (filters, h_out, w_out, m)."""
     return np.sum(G_A.reshape(len(G_A), -1), axis=1, out=out)  # eq-convolution-db
 
-# %% ../../nbs/layers/convolution.ipynb #86aed36c
+# %% ../../nbs/layers/convolution.ipynb #0a072ad4
 def input_gradient(G_A: np.ndarray, W: np.ndarray, stride: tuple, dilation: tuple, groups: int,
                    out: np.ndarray, memory: np.ndarray) -> np.ndarray:
     """The gradient in the padded images.
@@ -237,7 +237,7 @@ def input_gradient(G_A: np.ndarray, W: np.ndarray, stride: tuple, dilation: tupl
             part[:, u, v] += dD[:, u, v]  # eq-convolution-add, eq-convolution-dX
     return out
 
-# %% ../../nbs/layers/convolution.ipynb #9214a499
+# %% ../../nbs/layers/convolution.ipynb #781fac3b
 def _per_axis(name: str, value) -> int | tuple:
     """An argument that is an integer of at least 1, or a tuple of one or two, or an error that names it."""
     if not isinstance(value, (list, tuple)):
@@ -266,7 +266,7 @@ def _pair(item) -> tuple:
         raise ValueError(f"padding of an axis must be an integer or a pair (before, after); got {item!r}")
     return tuple(require_integer("padding", n, minimum=0) for n in item)
 
-# %% ../../nbs/layers/convolution.ipynb #8bd02451
+# %% ../../nbs/layers/convolution.ipynb #d0e68a2d
 def _spread(name: str, value, axes: int) -> tuple:
     """One entry for each axis in space, or an error that names the argument."""
     values = value if isinstance(value, tuple) else (value,) * axes
@@ -282,7 +282,7 @@ def _margins(padding, lengths: tuple, window: tuple, stride: tuple, dilation: tu
     padding = _spread("padding", 0 if padding == "valid" else padding, len(lengths))
     return tuple(item if isinstance(item, tuple) else (item, item) for item in padding)
 
-# %% ../../nbs/layers/convolution.ipynb #01843086
+# %% ../../nbs/layers/convolution.ipynb #a56a6d16
 def _geometry(lengths: tuple, window, stride, padding, dilation) -> tuple[tuple, ...]:
     """Window, stride, dilation, margins and size of the output, one entry for each axis; or an error."""
     window, stride, dilation = (_spread(name, value, len(lengths)) for name, value in
@@ -294,7 +294,7 @@ def _geometry(lengths: tuple, window, stride, padding, dilation) -> tuple[tuple,
                          f"fit into {tuple(lengths)} with padding {margins}")
     return window, stride, dilation, margins, size
 
-# %% ../../nbs/layers/convolution.ipynb #d0f23f1c
+# %% ../../nbs/layers/convolution.ipynb #deaafc90
 def _batch_last(X: np.ndarray) -> np.ndarray:
     """The view (c, h, w, m) of images (m, c, h, w), or of signals (m, c, length) as images of width 1."""
     return np.moveaxis(X if X.ndim == 4 else X[..., None], 0, -1)
@@ -317,7 +317,7 @@ def _memory(images: np.ndarray, window: tuple, A: np.ndarray, layer: ActivatedLa
     size = row * min(rows, max(1, layer.block_bytes // (row * A.itemsize)))  # no-mutant: a matter of speed
     return tape.buffer(layer, "memory", (size,), A.dtype)
 
-# %% ../../nbs/layers/convolution.ipynb #7e889e89
+# %% ../../nbs/layers/convolution.ipynb #d85e6a72
 class Convolution(ActivatedLayer):
     """A convolution: H = φ(A), where A holds the sums of kernels laid over every place of the inputs.
 
