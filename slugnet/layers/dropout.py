@@ -64,7 +64,7 @@ def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
         np.greater_equal(digits, np.uint8(whole), out=part)
         if rest:
             ties = np.flatnonzero(digits == np.uint8(whole))
-            part[ties] = rng.random(len(ties)) >= rest  # eq-dropout-digits
+            part[ties] = rng.random(len(ties)) >= rest  # eq-dropout-digits; no-mutant [>=]: equal once in 2⁵³
 
 
 def _random_bytes(n: int, rng: np.random.Generator) -> np.ndarray:
