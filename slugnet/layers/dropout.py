@@ -58,13 +58,13 @@ def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
         The source of random numbers; the same state gives the same mask.
     """
     whole, rest = divmod(256 * rate, 1)
-    for start in range(0, len(out), _CHUNK):  # no-mutant [0]: caught by the mean, if at all
+    for start in range(0, len(out), _CHUNK):
         part = out[start:start + _CHUNK]
         digits = _random_bytes(len(part), rng)
         np.greater_equal(digits, np.uint8(whole), out=part)
         if rest:
             ties = np.flatnonzero(digits == np.uint8(whole))
-            part[ties] = rng.random(len(ties)) >= rest  # eq-dropout-digits; no-mutant [>=]: equal once in 2⁵³
+            part[ties] = rng.random(len(ties)) >= rest  # eq-dropout-digits # no-mutant [>=]: equal once in 2⁵³
 
 
 def _random_bytes(n: int, rng: np.random.Generator) -> np.ndarray:

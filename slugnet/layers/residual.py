@@ -123,7 +123,7 @@ class Parallel(Network):
     """
 
     def __init__(self, branches: Sequence, join: str = "sum"):
-        if isinstance(branches, Layer) or not isinstance(branches, Sequence) or not branches:
+        if not isinstance(branches, (list, tuple)) or not branches:
             raise TypeError(f"branches must be a list of at least one branch; got {branches!r}")
         if join not in ("sum", "concatenate"):
             raise ValueError(f"join must be 'sum' or 'concatenate'; got {join!r}")
