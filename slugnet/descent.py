@@ -289,7 +289,7 @@ def add_weight_decay(grad: np.ndarray, theta: np.ndarray, decayed: np.ndarray, w
     grad += work  # eq-optimization-decay
 
 # %% ../nbs/optimization.ipynb #b10c5002
-BLOCK = 16_384  # no-mutant: any length gives the same numbers
+BLOCK = 65_536  # no-mutant: any length gives the same numbers
 
 
 def blocks(work: np.ndarray, *vectors: np.ndarray) -> Iterator[list[np.ndarray]]:
