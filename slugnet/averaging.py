@@ -29,7 +29,7 @@ def move_average(average: np.ndarray, theta: np.ndarray, weight: float, work: np
     work *= weight
     average += work  # eq-averaging-mean, eq-averaging-weight
 
-# %% ../nbs/averaging.ipynb #0969ba65
+# %% ../nbs/averaging.ipynb #906ddd68
 class AverageParameters(Callback, Component):
     """Average a model's parameters over the steps of training.
 
@@ -73,8 +73,8 @@ class AverageParameters(Callback, Component):
         if self.steps <= self.start:
             return
         if self.theta is None:
-            self.theta = np.zeros(model.theta.shape)
-            self._work = np.empty(min(BLOCK, model.theta.size))
+            self.theta = np.zeros(model.theta.shape)  # no-mutant: the first place replaces it whole
+            self._work = np.empty(min(BLOCK, model.theta.size))  # no-mutant: any length will do
         weight = newest_weight(self.steps - self.start, self.decay)
         for work, average, theta in blocks(self._work, self.theta, model.theta):
             move_average(average, theta, weight, work)

@@ -89,7 +89,7 @@ def objective(model: Model, X, y, sample_weight=None) -> Callable:
 
     return at
 
-# %% ../nbs/second-order.ipynb #2da4a350
+# %% ../nbs/second-order.ipynb #9215bbaa
 def conjugate_gradient(product: Callable, b: np.ndarray, steps: int | None = None,
                        tolerance: float = 1e-10) -> np.ndarray:
     """Solve Hx = b for a symmetric H that is known by its products with vectors only.
@@ -126,7 +126,7 @@ def conjugate_gradient(product: Callable, b: np.ndarray, steps: int | None = Non
         if left <= enough:  # no-mutant: the bound itself is met by chance only
             break
         Hp = product(p)
-        curvature = p @ Hp
+        curvature = p @ Hp  # no-mutant: two vectors have one product
         if curvature <= 0:
             return x if k else b.copy()
         length = left / curvature  # eq-second-order-length
