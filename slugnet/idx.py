@@ -52,11 +52,11 @@ def _header(file) -> tuple[tuple, np.dtype]:
     sizes = _exactly(file, 4 * D)
     return tuple(integer(sizes[4 * d:4 * d + 4]) for d in range(D)), TYPES[magic[2]]
 
-# %% ../nbs/idx.ipynb #57a1d689
+# %% ../nbs/idx.ipynb #f986fd42
 def _entries(file, promised: int) -> bytearray:
     """The rest of a file, but at most one byte more than promised."""
     data = bytearray()
-    while part := file.read(min(2**20, promised + 1 - len(data))):
+    while part := file.read(min(2**18, promised + 1 - len(data))):
         data += part
     return data
 
