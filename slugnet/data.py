@@ -5,14 +5,20 @@
 # %% ../nbs/data.ipynb #e5c405f1
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from .component import require_instance, require_integer, require_number
+from .idx import read_idx
 
 # %% auto #0
-__all__ = ['minibatches', 'split_indices', 'split', 'Standardizer', 'one_hot', 'xor', 'two_moons', 'spirals', 'digits']
+__all__ = ['MNIST_HASHES', 'MNIST_MIRRORS', 'minibatches', 'split_indices', 'split', 'Standardizer', 'one_hot', 'xor',
+           'two_moons', 'spirals', 'digits', 'mnist']
 
 # %% ../nbs/data.ipynb #d05ca067
 def minibatches(m: int, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
@@ -355,3 +361,121 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     with resources.files("slugnet").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
         images, labels = arrays["images"], arrays["labels"]
     return images.reshape(len(images), -1).astype(np.float32) / 16, labels.astype(np.intp)
+
+# %% ../nbs/data.ipynb #375a7788
+MNIST_HASHES = MappingProxyType({
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"})
+MNIST_MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/",
+                 "https://ossci-datasets.s3.amazonaws.com/mnist/")
+
+# %% ../nbs/data.ipynb #968dc2e5
+def _in_folder(folder) -> list[Path]:
+    """The four files of MNIST in a folder, each packed or not, or an error that names those missing."""
+    folder = Path(folder)
+    choices = [(folder / name.removesuffix(".gz"), folder / name) for name in MNIST_HASHES]
+    missing = [packed.name for plain, packed in choices if not (plain.is_file() or packed.is_file())]
+    if missing:
+        raise FileNotFoundError(f"MNIST is not whole in {folder}: put {', '.join(missing)} there, from "
+                                f"{MNIST_MIRRORS[0]}, unpacked or as they are")
+    return [plain if plain.is_file() else packed for plain, packed in choices]
+
+# %% ../nbs/data.ipynb #3a597b59
+def _download(cache, mirrors: Sequence[str], hashes: Mapping[str, str]) -> list[Path]:
+    """The four files of MNIST in the cache, fetched if they are not there with the right content."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # tqdm's, that a notebook could show finer bars
+            import pooch
+    except ImportError:
+        raise ImportError(f"mnist needs pooch to download its files: pip install \"slugnet[data]\". {_BY_HAND}") from None
+    cache = Path(pooch.os_cache("slugnet")) / "mnist" if cache is None else Path(cache)
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        return [_fetch(pooch, name, hashes[name], mirrors, cache) for name in MNIST_HASHES]
+    finally:
+        logger.setLevel(level)
+
+# %% ../nbs/data.ipynb #2033d4e1
+def _fetch(pooch, name: str, sha256: str, mirrors: Sequence[str], cache: Path) -> Path:
+    """One file of MNIST, from the cache or from the first mirror that has it with the right content."""
+    wrong, reasons, fetch = [], [], pooch.HTTPDownloader(timeout=30)  # no-mutant [30]: seconds of patience
+    for mirror in mirrors:
+        url = f"{mirror.rstrip('/')}/{name}"
+        try:
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache, downloader=fetch))
+        except ValueError:
+            wrong.append(url)
+        except OSError as error:
+            reasons.append(f"{url}: {error}")
+    if wrong:
+        raise ValueError(f"{' and '.join(wrong)} did not have the SHA-256 {sha256}; nothing was kept. {_BY_HAND}")
+    raise ConnectionError(f"MNIST could not be downloaded ({'; '.join(reasons)}). {_BY_HAND}")
+
+
+_BY_HAND = ("Without a download: put the files " + ", ".join(MNIST_HASHES) + f", from {MNIST_MIRRORS[0]} or from "
+            "someone who has them, into a folder, and name it as mnist(folder) or by the environment variable "
+            "SLUGNET_DATA")
+
+# %% ../nbs/data.ipynb #96235885
+def _images_and_labels(paths: tuple, flatten: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Images as numbers from 0 to 1, and their labels, from two idx files, or an error."""
+    pixels, labels = map(read_idx, paths)
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (28, 28) or not len(pixels):
+        raise ValueError(f"{paths[0]}: MNIST's images are bytes of shape (m, 28, 28); got {pixels.dtype} of shape "
+                         f"{pixels.shape}")
+    if labels.dtype != np.uint8 or labels.shape != (len(pixels),) or labels.max() > 9:
+        raise ValueError(f"{paths[1]}: MNIST's labels are {len(pixels)} bytes from 0 to 9, one for each image; got "
+                         f"{labels.dtype} of shape {labels.shape}, up to {labels.max(initial=0)}")
+    pixels = pixels.reshape(len(pixels), -1) if flatten else pixels[:, None]
+    return np.divide(pixels, np.float32(255)), labels.astype(np.intp)
+
+# %% ../nbs/data.ipynb #38ee80aa
+def mnist(folder=None, flatten: bool = False, cache=None, mirrors: Sequence[str] = MNIST_MIRRORS,
+          hashes: Mapping[str, str] = MNIST_HASHES) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """70,000 handwritten digits of 28×28 pixels: 60,000 to learn from, 10,000 to test with.
+
+    Parameters
+    ----------
+    folder : str or path-like, optional
+        Where the four idx files are, each compressed or not. If not given, it is the environment variable
+        `SLUGNET_DATA`; if that is not set either, the files are downloaded once.
+    flatten : bool
+        Whether each image is to be a row of 784 pixels.
+    cache : str or path-like, optional
+        Where downloads are kept; in the user's cache if not given.
+    mirrors : sequence of str
+        Addresses to download from, tried in order.
+    hashes : mapping of str to str
+        The SHA-256 that each downloaded file must have, by its name.
+
+    Returns
+    -------
+    X_train, X_test : numpy.ndarray, shapes (60000, 1, 28, 28) and (10000, 1, 28, 28), float32
+        How dark each pixel is, from 0 to 1; with `flatten`, of shapes (60000, 784) and (10000, 784).
+    y_train, y_test : numpy.ndarray, shapes (60000,) and (10000,), intp
+        The digits, 0 to 9.
+
+    Raises
+    ------
+    OSError
+        If a file is missing or cannot be downloaded; the message says which to put where.
+    ValueError
+        If a file is damaged, or is not what its name says.
+    ImportError
+        If a download needs pooch, the extra `data`, and it is not installed.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
+    *Proceedings of the IEEE* 86 (1998), https://doi.org/10.1109/5.726791
+    """
+    folder = os.environ.get("SLUGNET_DATA") if folder is None else folder
+    paths = _in_folder(folder) if folder else _download(cache, mirrors, hashes)
+    train_images, test_images, train_labels, test_labels = paths
+    X_train, y_train = _images_and_labels((train_images, train_labels), flatten)
+    X_test, y_test = _images_and_labels((test_images, test_labels), flatten)
+    return X_train, X_test, y_train, y_test

@@ -262,8 +262,21 @@ def notation(root: Path = ROOT, write: bool = True) -> bool:
 # ---- executing, cleaning, exporting
 
 def environment(root: Path = ROOT) -> dict[str, str]:
-    """The environment in which notebooks run: the package comes from this checkout."""
-    return {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
+    """The environment in which notebooks run: the package comes from this checkout, and MNIST from beside it.
+
+    Where ../shared/data/mnist is and SLUGNET_DATA names no other folder, that is where the data are.
+    """
+    found = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
+    beside = root.parent / "shared" / "data" / "mnist"
+    if not found.get("SLUGNET_DATA") and beside.is_dir():
+        found["SLUGNET_DATA"] = str(beside)
+    return found
+
+
+def ended_early(notebook: dict) -> bool:
+    """Whether a notebook that ran ended before its last cell, because data were missing."""
+    return any("slugnet_ended" in output.get("metadata", {})
+               for cell in notebook["cells"] for output in cell.get("outputs", []))
 
 
 def execute(root: Path = ROOT, only: list[str] | None = None) -> list[str]:
@@ -286,6 +299,9 @@ def execute(root: Path = ROOT, only: list[str] | None = None) -> list[str]:
                 plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # without colours
                 failures.append(f"nbs/{page}.ipynb: {plain}")
                 print(f"failed    {page}", flush=True)
+                return
+            if ended_early(notebook):  # its outputs are worth more than none
+                print(f"ended     {page}, for want of data: it keeps the outputs that it had", flush=True)
                 return
             nbformat.write(notebook, path)
             print(f"executed  {page}", flush=True)
