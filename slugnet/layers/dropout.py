@@ -95,7 +95,7 @@ class Dropout(Layer):
     --------
     >>> layer, X = Dropout(0.5), np.ones((1, 6))
     >>> layer.forward(X, Tape(train=True, rng=np.random.default_rng(0)))
-    array([[2., 2., 0., 0., 2., 2.]])
+    array([[0., 2., 2., 2., 2., 2.]])
     >>> layer.forward(X, Tape()) is X
     True
     """

@@ -14,7 +14,7 @@ from ..contract import Layer, Tape
 from ..network import Network, refuse_repeats, unrolled
 
 # %% auto #0
-__all__ = ['Residual', 'total', 'columns', 'Parallel', 'build_side_by_side']
+__all__ = ['Residual', 'total', 'columns', 'build_side_by_side', 'joined_shape', 'Parallel']
 
 # %% ../../nbs/layers/residual.ipynb #8471fab8
 class Residual(Network):
@@ -88,7 +88,44 @@ def columns(sizes: Sequence[int]) -> list[slice]:
     ends = np.cumsum(sizes).tolist()
     return [slice(end - size, end) for size, end in zip(sizes, ends)]  # eq-residual-parallel-concatenate
 
-# %% ../../nbs/layers/residual.ipynb #edd531c8
+# %% ../../nbs/layers/residual.ipynb #cb752acc
+def build_side_by_side(network: Network, input_shape: tuple) -> list[tuple]:
+    """Build every layer of a network for the same inputs; name its parameters; return the output shapes."""
+    refuse_repeats(network.layers)
+    shapes = []
+    for k, layer in enumerate(network.layers):
+        try:
+            shapes.append(tuple(layer.build(tuple(input_shape))))
+        except ValueError as error:
+            raise ValueError(f"branch {k}: {error}") from None
+    network.shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers) for name, s in layer.shapes.items()}
+    network.state_shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers)
+                            for name, s in layer.state_shapes.items()}
+    return shapes
+
+
+def joined_shape(shapes: Sequence[tuple], join: str) -> tuple:
+    """The shape of outputs joined by a sum or by concatenation; a ValueError if they cannot be."""
+    skipped = 1 if join == "concatenate" else 0
+    ends = [shape[skipped:] for shape in shapes]
+    if any(end != ends[0] for end in ends) or any(len(shape) < skipped for shape in shapes):
+        raise ValueError(f"Parallel cannot join outputs by {join!r} that have the shapes " + " and ".join(map(str, shapes)))
+    return (sum(shape[0] for shape in shapes), *ends[0]) if skipped else ends[0]
+
+
+def _firsts(network: Network) -> list[Layer]:
+    """The layers that see the inputs themselves."""
+    found = [next(unrolled([layer]), None) for layer in network.layers]
+    return [first for first in found if first is not None]
+
+
+def _refuse_mixture(network: Network) -> None:
+    """Raise a ValueError if some branches take indices and others do not."""
+    takes = [first.takes_indices for first in _firsts(network)]
+    if any(takes) and (len(takes) < len(network.layers) or not all(takes)):
+        raise ValueError("Parallel: either all branches begin with a layer that takes indices, or none")
+
+# %% ../../nbs/layers/residual.ipynb #ae85d446
 class Parallel(Network):
     """Branches side by side on the same input, joined by a sum or by concatenation.
 
@@ -135,13 +172,8 @@ class Parallel(Network):
     def build(self, input_shape: tuple) -> tuple:
         """Fit each branch to inputs of `input_shape`; return the shape of what is joined."""
         _refuse_mixture(self)
-        shapes = build_side_by_side(self, input_shape)
-        ends = [shape[self.join == "concatenate":] for shape in shapes]
-        if ends != ends[:1] * len(ends) or self.join == "concatenate" and () in shapes:
-            raise ValueError(f"Parallel cannot join outputs by {self.join!r} that have the shapes "
-                             + " and ".join(map(str, shapes)))
-        self.layer_shapes = shapes
-        return shapes[0] if self.join == "sum" else (sum(shape[0] for shape in shapes), *ends[0])
+        self.layer_shapes = build_side_by_side(self, input_shape)
+        return joined_shape(self.layer_shapes, self.join)
 
     @property
     def takes_indices(self) -> bool:
@@ -172,31 +204,3 @@ class Parallel(Network):
         if gradients[0] is None:
             return None
         return total(gradients, out=tape.buffer(self, "G_in", gradients[0].shape, G.dtype))
-
-# %% ../../nbs/layers/residual.ipynb #551baf0f
-def build_side_by_side(network: Network, input_shape: tuple) -> list[tuple]:
-    """Build every layer of a network for the same inputs; name its parameters; return the output shapes."""
-    refuse_repeats(network.layers)
-    shapes = []
-    for k, layer in enumerate(network.layers):
-        try:
-            shapes.append(tuple(layer.build(tuple(input_shape))))
-        except ValueError as error:
-            raise ValueError(f"branch {k}: {error}") from None
-    network.shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers) for name, s in layer.shapes.items()}
-    network.state_shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers)
-                            for name, s in layer.state_shapes.items()}
-    return shapes
-
-
-def _firsts(network: Parallel) -> list[Layer]:
-    """The layers that see the inputs themselves."""
-    found = [next(unrolled([layer]), None) for layer in network.layers]
-    return [first for first in found if first is not None]
-
-
-def _refuse_mixture(network: Parallel) -> None:
-    """Raise a ValueError if some branches take indices and others do not."""
-    takes = [first.takes_indices for first in _firsts(network)]
-    if any(takes) and (len(takes) < len(network.layers) or not all(takes)):
-        raise ValueError("Parallel: either all branches begin with a layer that takes indices, or none")
