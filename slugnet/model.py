@@ -16,14 +16,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from . import activation, initializations, layers, loss, network, optimizers
+from . import activation, adaptive, descent, initializations, layers, loss, network
 from .component import Component, describe, require_instance, require_integer, require_number, revive
 from .contract import Layer, Tape
 from .data import minibatches, split_indices
 from .loss import Loss
 from .metrics import accuracy
 from .network import Network, leaves, refuse_repeats
-from .optimizers import SGD, Optimizer
+from .descent import SGD, Optimizer
 
 # %% auto #0
 __all__ = ['NotFittedError', 'Callback', 'History', 'build', 'parameters', 'feedforward', 'transform', 'predict',
@@ -764,7 +764,7 @@ def _fill(view: np.ndarray, name: str, arrays: dict) -> None:
 
 def _known_classes() -> dict[str, type]:
     """Every component that slugnet itself has, by name."""
-    modules = (activation, initializations, layers, loss, network, optimizers)
+    modules = (activation, adaptive, descent, initializations, layers, loss, network)
     found = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
     return {kind.__name__: kind for kind in found if issubclass(kind, Component)}
 
