@@ -119,6 +119,27 @@ class Tape:
             array = page[name] = batch_last(shape, dtype)
         return array
 
+    def buffer_like(self, layer, name: str, model: np.ndarray, dtype) -> np.ndarray:
+        """A buffer of the shape of `model` that is stored in the order in which `model` is, whatever that is.
+
+        Parameters
+        ----------
+        layer, name, dtype
+            As for `buffer`.
+        model : numpy.ndarray
+            The array whose shape and order are wanted.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of that shape and dtype, with arbitrary contents.
+        """
+        page = self[layer]
+        array = page.get(name)
+        if array is None or array.shape != model.shape or array.dtype != dtype:
+            array = page[name] = np.empty_like(model, dtype)
+        return array
+
 # %% ../nbs/contract.ipynb #daeedbcf
 class Layer(Component):
     """A differentiable function with parameters: the contract.

@@ -132,4 +132,4 @@ class Dense(ActivatedLayer):
         bias_gradient(G_A, out=self.db)
         if tape.end is self:
             return None
-        return input_gradient(G_A, self.W, out=tape.buffer(self, "G_in", X.shape, self.W.dtype))
+        return input_gradient(G_A, self.W, out=tape.buffer_like(self, "G_in", X, self.W.dtype))
