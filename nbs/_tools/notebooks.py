@@ -264,9 +264,10 @@ def notation(root: Path = ROOT, write: bool = True) -> bool:
 def environment(root: Path = ROOT) -> dict[str, str]:
     """The environment in which notebooks run: the package comes from this checkout, and MNIST from beside it.
 
-    Where ../shared/data/mnist is and SLUGNET_DATA names no other folder, that is where the data are.
+    Where ../shared/data/mnist is and SLUGNET_DATA names no other folder, that is where the data are. Two
+    notebooks run at a time, so OpenBLAS has one thread in each: more of them wait for each other in a loop.
     """
-    found = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
+    found = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "0"}
     beside = root.parent / "shared" / "data" / "mnist"
     if not found.get("SLUGNET_DATA") and beside.is_dir():
         found["SLUGNET_DATA"] = str(beside)
