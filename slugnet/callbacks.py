@@ -136,7 +136,7 @@ def _kept(model, copies: tuple | None) -> tuple:
         copy[...] = vector
     return copies
 
-# %% ../nbs/callbacks.ipynb #30e1ce81
+# %% ../nbs/callbacks.ipynb #b510dde6
 class ModelCheckpoint(Callback):
     """Save the model after each epoch, or after the best ones.
 
@@ -159,7 +159,7 @@ class ModelCheckpoint(Callback):
     """
 
     def __init__(self, path, monitor: str = "val_loss", save_best_only: bool = False, mode: str = "auto"):
-        self.sign = direction(monitor, mode) if save_best_only else 1
+        self.sign = direction(monitor, mode) if save_best_only else None
         self.path, self.monitor, self.save_best_only, self.mode = os.fspath(path), monitor, save_best_only, mode
         self.best = None
 

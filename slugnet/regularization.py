@@ -24,11 +24,12 @@ def l2_gradient(w: np.ndarray, strength: float, out: np.ndarray | None = None) -
     """Its gradient, strength · w, of the shape of w."""
     return np.multiply(strength, w, out=out)  # eq-regularization-l2-gradient
 
-# %% ../nbs/regularization.ipynb #7936b3a7
+# %% ../nbs/regularization.ipynb #49a50b5c
 def l1_penalty(w: np.ndarray, strength: float, work: np.ndarray | None = None):
     """The strength times the sum of the absolute values of w, of any shape; `work` takes the signs."""
     signs = np.sign(w.real, out=work)
-    return strength * np.dot(w.ravel(), signs.ravel())  # eq-regularization-l1
+    w, signs = w.ravel(), signs.ravel()
+    return strength * np.dot(w, signs)  # eq-regularization-l1
 
 
 def l1_gradient(w: np.ndarray, strength: float, out: np.ndarray | None = None) -> np.ndarray:
