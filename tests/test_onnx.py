@@ -94,8 +94,8 @@ def along(function, given, X):
 def batch_normalization(given, X, gamma, beta, mean, variance):
     layer = layers.BatchNormalization(momentum=given.get("momentum", 0.9), epsilon=given.get("epsilon", 1e-5))
     train = bool(given.get("training_mode", 0))
-    H = run(layer, X, train, gamma=gamma, beta=beta, mean=mean, variance=variance)
-    return [H, layer.mean, layer.variance] if train else [H]
+    H = run(layer, X, train, gamma=gamma, beta=beta, running_mean=mean, running_variance=variance)
+    return [H, layer.running_mean, layer.running_variance] if train else [H]
 
 
 def layer_normalization(given, X, gamma, beta):

@@ -38,8 +38,8 @@ def test_running_statistics():
     layer.initialize(np.random.default_rng(0))
     H = layer.forward(X, Tape(train=True))
     np.testing.assert_allclose(H, peer(torch.tensor(X)).detach().numpy())
-    np.testing.assert_allclose(layer.mean, peer.running_mean.numpy())
-    np.testing.assert_allclose((layer.variance - 0.9) * 8 / 7, peer.running_var.numpy() - 0.9)
+    np.testing.assert_allclose(layer.running_mean, peer.running_mean.numpy())
+    np.testing.assert_allclose((layer.running_variance - 0.9) * 8 / 7, peer.running_var.numpy() - 0.9)
     assert layer.epsilon == peer.eps
 
 
