@@ -802,9 +802,10 @@ def _fill(view: np.ndarray, name: str, arrays: dict) -> None:
 
 
 def _known_classes() -> dict[str, type]:
-    """Every component that slugnet itself has, by name."""
+    """Every component that slugnet itself has, by name: a layer before a base class of the same name."""
     modules = (activation, adaptive, descent, initializations, layers, loss, network, regularization)
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    found = [value for module in modules for value in vars(module).values()
+             if isinstance(value, type) and value.__module__.startswith(module.__name__)]
     return {kind.__name__: kind for kind in found if issubclass(kind, Component)}
 
 # %% ../nbs/model.ipynb #0c3ddd62
