@@ -16,7 +16,7 @@ from ..loss import CategoricalCrossEntropy
 from ..model import Model
 from ..optimizers import Adam, CosineDecay
 
-# %% ../../nbs/examples/mnist-convolution.ipynb #b45bd7f6
+# %% ../../nbs/examples/mnist-convolution.ipynb #ca6bba73
 def build(steps: int, seed: int = 0) -> Model:
     """The network: two convolutional layers with pooling, one dense layer, 10 classes.
 
@@ -27,10 +27,10 @@ def build(steps: int, seed: int = 0) -> Model:
     seed : int
         Of the first weights and of the shuffling.
     """
-    layers = [Convolution(8, 3, activation=ReLU()), MaxPooling(2),
-              Convolution(16, 3, activation=ReLU()), MaxPooling(2),
-              Flatten(), Dense(128, activation=ReLU()), Dense(10, activation=Softmax())]
-    optimizer = Adam(CosineDecay(2e-3, steps=steps))
+    layers = [Convolution(8, 5, activation=ReLU()), MaxPooling(2),
+              Convolution(16, 5, activation=ReLU()), MaxPooling(2),
+              Flatten(), Dense(64, activation=ReLU()), Dense(10, activation=Softmax())]
+    optimizer = Adam(CosineDecay(5e-3, steps=steps))
     return Model(layers, loss=CategoricalCrossEntropy(), optimizer=optimizer, seed=seed)
 
 # %% ../../nbs/examples/mnist-convolution.ipynb #ab4446e4

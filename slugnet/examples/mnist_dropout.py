@@ -16,7 +16,7 @@ from ..loss import CategoricalCrossEntropy
 from ..model import Model
 from ..optimizers import SGD, CosineDecay
 
-# %% ../../nbs/examples/mnist-dropout.ipynb #e605243c
+# %% ../../nbs/examples/mnist-dropout.ipynb #186a1dca
 def build(steps: int, seed: int = 0, dropout: float = 0.5, units: int = 512) -> Model:
     """The network: 784 inputs, two hidden layers with dropout, 10 classes.
 
@@ -33,7 +33,7 @@ def build(steps: int, seed: int = 0, dropout: float = 0.5, units: int = 512) -> 
     """
     layers = [Dense(units, activation=ReLU()), Dropout(dropout), Dense(units, activation=ReLU()), Dropout(dropout),
               Dense(10, activation=Softmax())]
-    optimizer = SGD(CosineDecay(0.1, steps=steps), momentum=0.9)
+    optimizer = SGD(CosineDecay(0.05, steps=steps), momentum=0.9)
     return Model(layers, loss=CategoricalCrossEntropy(), optimizer=optimizer, seed=seed)
 
 # %% ../../nbs/examples/mnist-dropout.ipynb #9fd4de1e
