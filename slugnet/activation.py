@@ -5,12 +5,16 @@
 # %% auto #0
 __all__ = ['Activation', 'Elementwise', 'Identity', 'relu', 'relu_derivative', 'ReLU', 'leaky_relu', 'leaky_relu_derivative',
            'LeakyReLU', 'tanh_derivative', 'Tanh', 'negative_size', 'sigmoid', 'sigmoid_derivative', 'Sigmoid',
-           'softplus', 'Softplus', 'softmax_vjp', 'softmax', 'Softmax', 'log_softmax', 'log_softmax_vjp', 'LogSoftmax']
+           'softplus', 'Softplus', 'elu', 'elu_derivative', 'ELU', 'silu', 'silu_derivative', 'SiLU', 'gelu',
+           'gelu_derivative', 'normal_cdf', 'gelu_exact', 'gelu_exact_derivative', 'GELU', 'softmax_vjp', 'softmax',
+           'Softmax', 'log_softmax', 'log_softmax_vjp', 'LogSoftmax']
 
 # %% ../nbs/activation.ipynb #7b6317b2
+import math
+
 import numpy as np
 
-from .component import Component, require_number
+from .component import Component, require_instance, require_number
 from .initializations import GlorotUniform, HeNormal, Initializer
 
 # %% ../nbs/activation.ipynb #4e41cf9b
@@ -223,6 +227,146 @@ class Softplus(Elementwise):
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return sigmoid(A, out)  # eq-activation-softplus-derivative
+
+# %% ../nbs/activation.ipynb #9fdcee80
+def elu(A: np.ndarray, alpha: float, out: np.ndarray | None = None) -> np.ndarray:
+    """a where a > 0, alpha · (eᵃ − 1) elsewhere, for entries of any size."""
+    below = np.where(A.real > 0, 0, A)  # no-mutant [>]: both sides are 0 at 0
+    return np.add(relu(A), alpha * np.expm1(below), out=out)  # eq-activation-elu
+
+
+def elu_derivative(H: np.ndarray, alpha: float) -> np.ndarray:
+    """The derivative of ELU from its output, which has the sign of its input."""
+    return np.where(H.real > 0, H.dtype.type(1), H + alpha)  # eq-activation-elu-derivative
+
+# %% ../nbs/activation.ipynb #b25f7f92
+class ELU(Elementwise):
+    """The exponential linear unit: a above zero, alpha · (eᵃ − 1) below, which levels off at −alpha.
+
+    Parameters
+    ----------
+    alpha : float
+        β, above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `alpha` is not such a number.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, ICLR 2016.
+    """
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = require_number("alpha", alpha, above=0)
+
+    def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return elu(A, self.alpha, out)
+
+    def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return elu_derivative(H, self.alpha)
+
+    def initializer(self) -> Initializer:
+        return HeNormal()
+
+# %% ../nbs/activation.ipynb #c4724f9e
+def silu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """a σ(a) of each entry, for entries of any size."""
+    return np.multiply(A, sigmoid(A, out), out=out)  # eq-activation-silu
+
+
+def silu_derivative(A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The derivative of SiLU from its input and its output, σ(a) + h(1 − σ(a))."""
+    gate = sigmoid(A)
+    return np.add(gate, np.multiply(H, 1 - gate, out=out), out=out)  # eq-activation-silu-derivative
+
+# %% ../nbs/activation.ipynb #1fc395f0
+class SiLU(Elementwise):
+    """The sigmoid-weighted linear unit a σ(a), also called swish.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, Neural Networks 107 (2018). Ramachandran, Zoph and Le (2017).
+    """
+
+    def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return silu(A, out)
+
+    def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return silu_derivative(A, H, out)
+
+    def initializer(self) -> Initializer:
+        return HeNormal()
+
+# %% ../nbs/activation.ipynb #abc83ac4
+def _gate(A: np.ndarray) -> np.ndarray:
+    """σ(q), close to the normal distribution function of each entry."""
+    return sigmoid(2 * math.sqrt(2 / math.pi) * (A + 0.044715 * A * A * A))
+
+
+def gelu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """GELU of each entry in the tanh form, for entries of any size."""
+    return np.multiply(A, _gate(A), out=out)  # eq-activation-gelu
+
+
+def gelu_derivative(A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The derivative of GELU in the tanh form, from its input and its output."""
+    gate, slope = _gate(A), 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * A * A)
+    return np.add(gate, H * (1 - gate) * slope, out=out)  # eq-activation-gelu-derivative
+
+# %% ../nbs/activation.ipynb #8459528f
+def normal_cdf(A: np.ndarray) -> np.ndarray:
+    """Φ(a), the probability that a standard normal number is below each entry, through SciPy."""
+    try:
+        from scipy.special import erfc
+    except ImportError:
+        raise ImportError('GELU(exact=True) needs SciPy: install it with pip install "slugnet[scipy]"') from None
+    return erfc(A * -math.sqrt(0.5)) / 2
+
+
+def gelu_exact(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """GELU of each entry, a Φ(a), for entries of any size."""
+    return np.multiply(A, normal_cdf(A), out=out)  # eq-activation-gelu-exact
+
+
+def gelu_exact_derivative(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The derivative of the exact GELU from its input."""
+    density = np.exp(-A * A / 2) / math.sqrt(2 * math.pi)
+    return np.add(normal_cdf(A), A * density, out=out)  # eq-activation-gelu-exact-derivative
+
+# %% ../nbs/activation.ipynb #8d50df01
+class GELU(Elementwise):
+    """The Gaussian error linear unit a Φ(a).
+
+    Parameters
+    ----------
+    exact : bool
+        Whether Φ is computed through SciPy, which must then be installed; if not, the tanh form is used.
+
+    Raises
+    ------
+    TypeError
+        If `exact` is not a bool.
+    ImportError
+        When an exact one is first used and SciPy, the extra `scipy`, is not installed.
+
+    References
+    ----------
+    Hendrycks and Gimpel, arXiv:1606.08415 (2016).
+    """
+
+    def __init__(self, exact: bool = False):
+        self.exact = require_instance("exact", exact, bool)
+
+    def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return gelu_exact(A, out) if self.exact else gelu(A, out)
+
+    def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return gelu_exact_derivative(A, out) if self.exact else gelu_derivative(A, H, out)
+
+    def initializer(self) -> Initializer:
+        return HeNormal()
 
 # %% ../nbs/activation.ipynb #2c1b577b
 def softmax_vjp(G: np.ndarray, S: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
