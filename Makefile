@@ -8,7 +8,7 @@ SAMPLE ?=
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help train test docs lab notebooks check mutants hooks clean
+.PHONY: help train test peers bench docs lab notebooks check mutants hooks clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -18,6 +18,11 @@ train: .venv/run  ## a network learns handwritten digits; its learning curves go
 
 test: .venv/dev  ## every test: notebooks, ledger, package, website
 	$(BIN)/python -m pytest tests -n 2 --dist load
+
+peers: .venv/peers  ## install PyTorch, with which the tests in tests/peers compare; `make test` then runs them, too
+
+bench: .venv/bench  ## time slugnet beside PyTorch and scikit-learn
+	@for name in mlp convolution layers transform; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: .venv/dev  ## build the website in _docs
 	$(BIN)/python nbs/_tools/site.py
@@ -68,3 +73,11 @@ clean:  ## remove everything that was made, .venv too
 .venv/dev: settings.ini setup.py | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	touch .venv/run $@
+
+.venv/peers: settings.ini setup.py .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,peers]"
+	touch $@
+
+.venv/bench: settings.ini setup.py .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,bench]"
+	touch $@

@@ -119,6 +119,27 @@ class Tape:
             array = page[name] = batch_last(shape, dtype)
         return array
 
+    def buffer_like(self, layer, name: str, model: np.ndarray, dtype) -> np.ndarray:
+        """A buffer of the shape of `model` that is stored in the order in which `model` is, whatever that is.
+
+        Parameters
+        ----------
+        layer, name, dtype
+            As for `buffer`.
+        model : numpy.ndarray
+            The array whose shape and order are wanted.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of that shape and dtype, with arbitrary contents.
+        """
+        page = self[layer]
+        array = page.get(name)
+        if array is None or array.shape != model.shape or array.dtype != dtype:
+            array = page[name] = np.empty_like(model, dtype)
+        return array
+
 # %% ../nbs/contract.ipynb #daeedbcf
 class Layer(Component):
     """A differentiable function with parameters: the contract.
@@ -134,7 +155,11 @@ class Layer(Component):
     state_shapes : mapping of str to tuple
         What is learnt without a gradient, as running statistics: likewise.
     decayed : tuple of str
-        The parameters to which weight decay applies.
+        The parameters to which weight decay, penalties and constraints apply.
+    unit_axis : int
+        Which axis of those counts the units; all others together are the incoming weights of one unit.
+    penalty, constraint : Component or None
+        A penalty that is added to the loss, and a set in which each unit's weights must stay.
     takes_indices : bool
         Whether the inputs are whole numbers that choose, such as words by their number, which then reach
         `forward` as integers and have no gradient.
@@ -159,6 +184,9 @@ class Layer(Component):
     shapes: Mapping = MappingProxyType({})
     state_shapes: Mapping = MappingProxyType({})
     decayed: tuple = ("W",)
+    unit_axis: int = -1
+    penalty: Component | None = None
+    constraint: Component | None = None
     takes_indices: bool = False
     is_bound: bool = False
 
@@ -251,6 +279,12 @@ class Layer(Component):
         """Name, shape and whether it is decayed, of each parameter, in the order of θ."""
         for name, shape in self.shapes.items():
             yield name, shape, name in self.decayed
+
+    def decayed_parameters(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each parameter that is decayed, with its gradient, as views: what penalties and constraints act on."""
+        for name in self.shapes:
+            if name in self.decayed:
+                yield getattr(self, name), getattr(self, "d" + name)
 
     def __getstate__(self) -> dict:
         """What `copy` and `pickle` take: all but the views, which the model binds anew."""

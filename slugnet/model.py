@@ -16,13 +16,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from . import activation, adaptive, descent, initializations, layers, loss, network
+from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import Component, describe, require_instance, require_integer, require_number, revive
 from .contract import Layer, Tape
 from .data import minibatches, split_indices
 from .loss import Loss
 from .metrics import accuracy
 from .network import Network, leaves, refuse_repeats
+from .regularization import Penalty
 from .descent import SGD, Optimizer
 
 # %% auto #0
@@ -45,7 +46,7 @@ class Callback:
         """Before the first epoch of a call of fit."""
 
     def on_train_end(self, model, logs):
-        """After its last."""
+        """After the last, with its logs; also when training ends by Ctrl-C or by an error."""
 
     def on_epoch_begin(self, model, epoch):
         """Before an epoch, counted from 0 over the model's whole life."""
@@ -171,9 +172,12 @@ def build(self, input_shape: tuple) -> "Model":
         raise ValueError(f"the model is built already, for input_shape={self.input_shape}; make a new one")
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     shape = tuple(require_integer("input_shape", n, minimum=1) for n in shape)
-    if not self.layers:
+    chain = list(network.unrolled(self.layers))
+    if not chain:
         raise ValueError("the model has no layers: add one")
     _refuse_bound(self.layers)
+    if hasattr(self.loss, "require_activation"):
+        self.loss.require_activation(getattr(chain[-1], "activation", None))
     self.output_shape = self._network.build(shape)
     self.input_shape = shape
     self._allocate()
@@ -189,7 +193,7 @@ def _refuse_bound(chain: Sequence[Layer]) -> None:
                              "weights are not shared")
 
 # %% ../nbs/model.ipynb #0cae3125
-_INITIAL, _SPLIT, _SHUFFLE, _NOISE = range(4)
+_INITIAL, _SPLIT, _SHUFFLE, _NOISE, _AUGMENT = range(5)
 
 
 def _allocate(self) -> None:
@@ -311,7 +315,7 @@ def predict(self, X, batch_size: int = 1024) -> np.ndarray:
 
 # %% ../nbs/model.ipynb #76d4fd84
 def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> tuple[float, dict]:
-    """The mean loss, and its gradient in each parameter.
+    """The mean loss with all penalties, and its gradient in each parameter.
 
     Parameters
     ----------
@@ -337,16 +341,16 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape(train, self._noise if train else None)
     tape.end = next(network.unrolled(self.layers))
-    J, _ = network.loss_and_gradient(self.layers, self.loss, self._batch(X, tape), Y, tape, w)
+    J, _ = network.loss_and_gradient(self.layers, self.loss, self._batch(X, tape), Y, tape, w, self.penalty)
     return J.item(), {name: part.copy() for name, part in self._named(self.grad)}
 
 
 def mean_loss(self, X, y, sample_weight=None):
-    """The mean loss of the predictions for X, in one batch; arguments and errors as `loss_and_gradients`."""
+    """The mean loss for X, with all penalties, in one batch; arguments and errors as `loss_and_gradients`."""
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape()
-    return network.mean_loss(self.layers, self.loss, self._batch(X, tape), Y, tape, w)[0].item()
+    return network.mean_loss(self.layers, self.loss, self._batch(X, tape), Y, tape, w, self.penalty)[0].item()
 
 
 def _examples(self, X, y, sample_weight=None) -> tuple:
@@ -357,7 +361,7 @@ def _examples(self, X, y, sample_weight=None) -> tuple:
 
 # %% ../nbs/model.ipynb #9ff34e6b
 def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size: int = 1024) -> dict[str, float]:
-    """The mean loss and the metrics on given examples, with nothing in training mode.
+    """The mean loss, with all penalties, and the metrics on given examples, with nothing in training mode.
 
     Parameters
     ----------
@@ -365,8 +369,9 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
     y : array_like
         Targets, as `fit` takes them.
     metrics : sequence of str or callable
-        "accuracy", or functions of true and predicted decisions, as scikit-learn's are. Losses of classes
-        always report the accuracy.
+        "accuracy", or functions of true and predicted decisions, as scikit-learn's are; a function with the
+        attribute ``takes_scores = True`` gets the predictions (m, *output_shape) instead of the decisions.
+        Losses of classes always report the accuracy.
     sample_weight : array_like, shape (m,), optional
     batch_size : int
 
@@ -388,18 +393,23 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
 def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024) -> dict[str, float]:
     """`evaluate` on examples that were checked."""
     total = mass = 0.0
-    decisions = []
+    decisions, scores = [], []
+    scored = {name for name, metric in metrics.items() if getattr(metric, "takes_scores", False)}
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
         weight = len(Y[rows]) if w is None else float(w[rows].sum())
         part = w[rows] if w is not None and weight else None
-        J, Y_hat = network.mean_loss(self.layers, self.loss, self._batch(X[rows], tape), Y[rows], tape, part)
+        batch = self._batch(X[rows], tape)
+        J, Y_hat = network.mean_loss(self.layers, self.loss, batch, Y[rows], tape, part, self.penalty)
         if weight:
             total, mass = total + weight * float(J), mass + weight
-        decisions.append(self.loss.decide(Y_hat))
+        decisions.append(np.array(self.loss.decide(Y_hat)))
+        if scored:
+            scores.append(np.array(Y_hat))
     truth, decision = self.loss.truth(Y), np.concatenate(decisions)
-    return {"loss": total / mass, **{name: float(metric(truth, decision)) for name, metric in metrics.items()}}
+    seen = {name: np.concatenate(scores) if name in scored else decision for name in metrics}
+    return {"loss": total / mass, **{name: float(metric(truth, seen[name])) for name, metric in metrics.items()}}
 
 
 def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Callable]:
@@ -420,7 +430,7 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
 # %% ../nbs/model.ipynb #e13b816e
 def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: float = 0.0, validation_data=None,
         metrics: Sequence = (), sample_weight=None, callbacks: Sequence = (), progress: bool = True,
-        shuffle: bool = True) -> History:
+        shuffle: bool = True, augment: Callable | None = None) -> History:
     """Learn from examples; a fitted model goes on learning.
 
     Parameters
@@ -448,11 +458,15 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         Whether to show the losses as training goes: a bar in a terminal, a line an epoch elsewhere.
     shuffle : bool
         Whether each epoch has its own order.
+    augment : callable, optional
+        Such as an `Augmentation`: given the inputs of a minibatch and a random generator, it returns others of
+        the same shape, to be learnt from instead. Validation and metrics see the inputs as they are.
 
     Returns
     -------
     History
-        Of all epochs so far. The loss of an epoch is the mean over its steps, taken while θ changed.
+        Of all epochs so far. The loss of an epoch is the mean over its steps, taken while θ changed. All losses,
+        also of validation, include the penalties.
 
     Raises
     ------
@@ -462,7 +476,7 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
     """
     plan = self._plan(X, y, epochs, batch_size, validation_split, validation_data, metrics,
-                      sample_weight, callbacks)
+                      sample_weight, callbacks, augment)
     with _progress(progress, epochs, plan.steps) as report, np.errstate(all="ignore"):
         try:
             self._train(plan, shuffle, report)
@@ -479,7 +493,7 @@ class _Plan:
 
 
 def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, metrics,
-          sample_weight, callbacks):
+          sample_weight, callbacks, augment=None):
     """Check every argument of fit before anything changes."""
     epochs = require_integer("epochs", epochs, minimum=1)
     batch_size = require_integer("batch_size", batch_size, minimum=1)
@@ -491,6 +505,8 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     X = _inputs(X, self.input_shape)
     built = self if self.is_built else self._rehearse(X.shape[1:])
     X, Y, w = built._examples(X, y, sample_weight)
+    if augment is not None:
+        _augmented(augment, X[:1], np.random.default_rng(0))
     held = None
     if validation_split:
         kept, out = split_indices(len(X), validation_split, self._generator(_SPLIT))
@@ -503,7 +519,17 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     if self._memory is None:
         self._memory = self.optimizer.start(self.theta, self._decayed())
     return _Plan(X=X, Y=Y, w=w, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
-                 callbacks=callbacks, steps=-(-len(X) // batch_size))
+                 callbacks=callbacks, augment=augment, steps=-(-len(X) // batch_size))
+
+
+def _augmented(augment: Callable, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What `augment` makes of the inputs X, of the same shape, or an error that names it."""
+    if not callable(augment):
+        raise TypeError(f"augment must be callable with inputs and a generator; got {augment!r}")
+    changed = np.asarray(augment(X, rng))
+    if changed.shape != X.shape:
+        raise ValueError(f"augment must keep the shape of the inputs, {X.shape}; it gave {changed.shape}")
+    return changed
 
 
 def _rehearse(self, input_shape: tuple) -> "Model":
@@ -528,27 +554,33 @@ def _train(self, plan, shuffle: bool, report) -> None:
     self.stop_training = False
     tapes: dict = {}
     logs: dict = {}
-    for callback in plan.callbacks:
-        callback.on_train_begin(self)
-    for _ in range(plan.epochs):
-        epoch = len(self.history)
-        before = self.theta.copy(), self.state.copy(), copy.deepcopy(self._memory)
+    with contextlib.ExitStack() as ending:
         for callback in plan.callbacks:
-            callback.on_epoch_begin(self, epoch)
-        try:
-            logs = {"loss": self._epoch(plan, shuffle, tapes, epoch, report)}
-        except FloatingPointError:
-            self.theta[...], self.state[...], self._memory = before
-            raise
-        logs |= self._measure(plan)
-        self.history.append(logs)
-        report.epoch(epoch, logs)
-        for callback in plan.callbacks:
-            callback.on_epoch_end(self, epoch, logs)
-        if self.stop_training:
-            break
+            callback.on_train_begin(self)
+            ending.callback(lambda callback=callback: callback.on_train_end(self, logs))
+        for _ in range(plan.epochs):
+            logs = self._whole_epoch(plan, shuffle, tapes, report)
+            if self.stop_training:
+                break
+
+
+def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, float]:
+    """One epoch with all that belongs to it; returns its losses and metrics."""
+    epoch = len(self.history)
+    before = self.theta.copy(), self.state.copy(), copy.deepcopy(self._memory)
     for callback in plan.callbacks:
-        callback.on_train_end(self, logs)
+        callback.on_epoch_begin(self, epoch)
+    try:
+        logs = {"loss": self._epoch(plan, shuffle, tapes, epoch, report)}
+    except FloatingPointError:
+        self.theta[...], self.state[...], self._memory = before
+        raise
+    logs |= self._measure(plan)
+    self.history.append(logs)
+    report.epoch(epoch, logs)
+    for callback in plan.callbacks:
+        callback.on_epoch_end(self, epoch, logs)
+    return logs
 
 # %% ../nbs/model.ipynb #0e5de20e
 def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
@@ -582,9 +614,13 @@ def _step(self, plan, rows: np.ndarray, tapes: dict) -> float:
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0
-    X = self._batch(plan.X[rows], tape)
-    J, _ = network.loss_and_gradient(self.layers, self.loss, X, plan.Y[rows], tape, w)
+    X = plan.X[rows]
+    if plan.augment is not None:
+        X = _augmented(plan.augment, X, self._augmenter)
+    X = self._batch(X, tape)
+    J, _ = network.loss_and_gradient(self.layers, self.loss, X, plan.Y[rows], tape, w, self.penalty)
     self.optimizer.step(self.theta, self.grad, self._memory)
+    network.constrain(self.layers)
     return float(J)
 
 
@@ -673,7 +709,8 @@ def save(self, path) -> None:
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
                 "input_shape": list(self.input_shape), "history": list(self.history),
-                "shuffler": self._shuffler.bit_generator.state, "noise": self._noise.bit_generator.state}
+                "shuffler": self._shuffler.bit_generator.state, "noise": self._noise.bit_generator.state,
+                "augmenter": self._augmenter.bit_generator.state, "penalty": describe(self.penalty)}
     if self._memory is not None:
         settings["t"] = self._memory["t"]
         arrays |= {f"optimizer.{name}": self._memory[name] for name in self.optimizer.slots}
@@ -728,7 +765,8 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
         raise ValueError(f"its format is {settings['format']!r}; this version reads format 1")
     classes = _known_classes() | {kind.__name__: kind for kind in custom}
     parts = {name: revive(settings[name], classes) for name in ("layers", "loss", "optimizer")}
-    model = Model(**parts, seed=settings["seed"], dtype=settings["dtype"])
+    penalty = revive(settings.get("penalty"), classes)
+    model = Model(**parts, seed=settings["seed"], dtype=settings["dtype"], penalty=penalty)
     model._entropy = settings["entropy"]
     plan = Network(copy.deepcopy(model.layers))
     plan.build(tuple(settings["input_shape"]))
@@ -747,6 +785,7 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
         model.history.append(logs)
     model._shuffler.bit_generator.state = settings["shuffler"]
     model._noise.bit_generator.state = settings["noise"]
+    model._augmenter.bit_generator.state = settings.get("augmenter", model._augmenter.bit_generator.state)
     return model
 
 
@@ -763,9 +802,10 @@ def _fill(view: np.ndarray, name: str, arrays: dict) -> None:
 
 
 def _known_classes() -> dict[str, type]:
-    """Every component that slugnet itself has, by name."""
-    modules = (activation, adaptive, descent, initializations, layers, loss, network)
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    """Every component that slugnet itself has, by name: a layer before a base class of the same name."""
+    modules = (activation, adaptive, descent, initializations, layers, loss, network, regularization)
+    found = [value for module in modules for value in vars(module).values()
+             if isinstance(value, type) and value.__module__.startswith(module.__name__)]
     return {kind.__name__: kind for kind in found if issubclass(kind, Component)}
 
 # %% ../nbs/model.ipynb #0c3ddd62
@@ -850,6 +890,8 @@ class Model:
         The same seed gives bit-identical results; without it, every model draws its own.
     dtype : str or numpy.dtype
         "float32" or "float64".
+    penalty : Penalty, optional
+        On the weights of all layers, added to the loss; layers may have their own besides.
 
     Attributes
     ----------
@@ -879,7 +921,7 @@ class Model:
     """
 
     def __init__(self, layers: Sequence[Layer] = (), loss: Loss | None = None, optimizer: Optimizer | None = None,
-                 seed: int | None = None, dtype="float32"):
+                 seed: int | None = None, dtype="float32", penalty: Penalty | None = None):
         self._network = Network(layers)
         refuse_repeats(self.layers)
         self.loss = loss if loss is None else require_instance("loss", loss, Loss)
@@ -889,7 +931,9 @@ class Model:
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         self.dtype = np.dtype(dtype)
         self._entropy = np.random.SeedSequence(seed).entropy
+        self.penalty = penalty if penalty is None else require_instance("penalty", penalty, Penalty)
         self._shuffler, self._noise = self._generator(_SHUFFLE), self._generator(_NOISE)
+        self._augmenter = self._generator(_AUGMENT)
         self.input_shape = self.output_shape = self._memory = None
         self.history, self.stop_training = History(), False
 
@@ -915,7 +959,9 @@ class Model:
         return self.loss
 
     def __repr__(self) -> str:
-        return f"Model({list(self.layers)!r}, loss={self.loss!r}, optimizer={self.optimizer!r}, seed={self.seed!r})"
+        penalty = "" if self.penalty is None else f", penalty={self.penalty!r}"
+        return (f"Model({list(self.layers)!r}, loss={self.loss!r}, optimizer={self.optimizer!r}, "
+                f"seed={self.seed!r}{penalty})")
 
     def __getstate__(self) -> dict:
         """What `copy` and `pickle` take."""
@@ -939,7 +985,7 @@ class Model:
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
     _inputs_for, _batch = _inputs_for, _batch
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
-    _train, _epoch, _step, _measure = _train, _epoch, _step, _measure
+    _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
 
 # %% ../nbs/model.ipynb #0e67b112
 __all__ = ["Callback", "History", "Model", "NotFittedError", "load"]

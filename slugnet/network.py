@@ -12,10 +12,11 @@ import numpy as np
 from .component import require_instance
 from .contract import ActivatedLayer, Layer, Tape
 from .loss import Loss
+from .regularization import Penalty
 
 # %% auto #0
-__all__ = ['feedforward', 'backpropagate', 'leaves', 'refuse_repeats', 'Network', 'unrolled', 'takes_joint_form',
-           'loss_and_gradient', 'mean_loss']
+__all__ = ['feedforward', 'backpropagate', 'leaves', 'refuse_repeats', 'Network', 'unrolled', 'takes_joint_form', 'penalized',
+           'add_penalties', 'constrain', 'loss_and_gradient', 'mean_loss']
 
 # %% ../nbs/backpropagation.ipynb #62d75cd6
 def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarray:
@@ -168,10 +169,57 @@ def takes_joint_form(top: Layer, loss: Loss) -> bool:
     """Whether the last layer ends in the canonical activation of the loss."""
     return isinstance(top, ActivatedLayer) and loss.is_canonical(top.activation)
 
+# %% ../nbs/backpropagation.ipynb #21b3336d
+def penalized(layers: Sequence[Layer], penalty: Penalty | None = None) -> list[tuple]:
+    """A penalty, the weights that it is on, and their gradient: for each layer's own, and for one on all."""
+    return [(each, w, grad) for layer in leaves(layers) for each in (layer.penalty, penalty)
+            if each is not None for w, grad in layer.decayed_parameters()]
+
+
+def add_penalties(layers: Sequence[Layer], tape: Tape, penalty: Penalty | None = None,
+                  backward: bool = True):
+    """The sum of all penalties; their gradients are added to those of the weights if `backward`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Built and bound, with the gradients of the loss written.
+    tape : Tape
+        It keeps working space.
+    penalty : Penalty, optional
+        On the weights of all layers, besides those that layers have.
+    backward : bool
+        Whether to add the gradients.
+
+    Returns
+    -------
+    number
+        0.0 if there is no penalty.
+    """
+    total, parts = 0.0, penalized(layers, penalty)
+    if parts:
+        work = tape.buffer("penalties", "work", (max(w.size for _, w, _ in parts),), parts[0][1].dtype)
+    for each, w, grad in parts:
+        space = work[:w.size].reshape(w.shape)
+        total = total + each(w, space)
+        if backward:
+            each.add_gradient(w, grad, space)  # eq-backpropagation-penalty
+    return total
+
+
+def constrain(layers: Sequence[Layer]) -> None:
+    """Put the weights of each layer that has a constraint back to where it allows them, in place."""
+    for layer in leaves(layers):
+        if layer.constraint is not None:
+            for w, _ in layer.decayed_parameters():
+                layer.constraint.project(w, layer.unit_axis)
+
 # %% ../nbs/backpropagation.ipynb #6b7a8362
 def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray, tape: Tape,
-                      weights: np.ndarray | None = None) -> tuple:
+                      weights: np.ndarray | None = None, penalty: Penalty | None = None) -> tuple:
     """Algorithm 1: the mean loss J of a batch; the gradient of every parameter is left in the layers.
+
+    Penalties of the layers are part of J and of the gradients.
 
     Parameters
     ----------
@@ -187,6 +235,8 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
         Where the pass is written. If its `end` is the first layer, no gradient in X is computed.
     weights : numpy.ndarray, shape (m,), optional
         How much each example counts.
+    penalty : Penalty, optional
+        On the weights of all layers.
 
     Returns
     -------
@@ -211,12 +261,13 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
         G = tape.buffer(loss, "G", Y_hat.shape, Y_hat.dtype)
         loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
         G = top.backward(G, tape)
-    return J, backpropagate(below, G, tape)
+    G = backpropagate(below, G, tape)
+    return J + add_penalties(layers, tape, penalty), G
 
 # %% ../nbs/backpropagation.ipynb #af173a05
 def mean_loss(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray, tape: Tape,
-              weights: np.ndarray | None = None) -> tuple:
-    """J and the predictions of a batch, with no backward pass.
+              weights: np.ndarray | None = None, penalty: Penalty | None = None) -> tuple:
+    """J, with all penalties, and the predictions of a batch; there is no backward pass.
 
     Parameters are those of `loss_and_gradient`.
 
@@ -230,6 +281,8 @@ def mean_loss(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray,
     H = feedforward(below, X, tape)
     if takes_joint_form(top, loss):
         A = top.affine(H, tape)
-        return loss.joint(A, Y, weights)[0], top.activation(A)
-    Y_hat = top.forward(H, tape)
-    return loss(Y_hat, Y, weights), Y_hat
+        J, Y_hat = loss.joint(A, Y, weights)[0], top.activation(A)
+    else:
+        Y_hat = top.forward(H, tape)
+        J = loss(Y_hat, Y, weights)
+    return J + add_penalties(layers, tape, penalty, backward=False), Y_hat

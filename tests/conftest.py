@@ -1,10 +1,30 @@
-"""The order of the tests, and the rule that nothing is skipped where everything must run."""
+"""The order of the tests, what a run says at its end, and the rule that nothing is skipped where everything must run."""
+import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 
 FIRST, LAST = "test_notebooks.py", "test_site.py"
 REQUIRE_ALL = os.environ.get("SLUGNET_REQUIRE_ALL") == "1"
+LEAVE_OUT_PEERS = importlib.util.find_spec("torch") is None and not REQUIRE_ALL
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the comparisons with other libraries where those are not installed."""
+    return True if LEAVE_OUT_PEERS and collection_path.name == "peers" else None
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say how many of ONNX's cases were run and passed, and what was left out."""
+    passed = [report for report in terminalreporter.stats.get("passed", ()) if report.when == "call"]
+    for report in passed:
+        for name, text in report.user_properties:
+            if name == "onnx":
+                cases = sum("test_onnx.py::test_node" in other.nodeid for other in passed)
+                terminalreporter.write_line(f"ONNX: {text}; {cases} passed.")
+    if LEAVE_OUT_PEERS:
+        terminalreporter.write_line("left out: tests/peers, which compare with PyTorch; `make peers` installs it.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

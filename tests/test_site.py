@@ -17,6 +17,9 @@ import pytest
 
 pytest.importorskip("nbdev", reason="the site's tests need the development dependencies: pip install -e .[dev]")
 from bs4 import BeautifulSoup
+import ledger
+import notebooks
+import pages
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,10 +31,9 @@ PAGE_LIMIT, SHARED_LIMIT = 1_500_000, 1_000_000
 
 def page_names() -> list[str]:
     """Every page that the site will have, known before it is built."""
-    folder = ROOT / "nbs"
-    notebooks = [p.relative_to(folder) for p in sorted(folder.rglob("*.ipynb"))]
-    written = [p for p in notebooks if not any(part.startswith(("_", ".")) for part in p.parts)]
-    return [p.with_suffix(".html").as_posix() for p in written] + ["ledger.html", "404.html"]
+    sections = dict.fromkeys(notebooks.section(e.page) for e in ledger.collect())
+    parts = [f"{pages.ledger_name(section)}.html" for section in sections]
+    return [f"{page}.html" for page in notebooks.pages()] + ["ledger.html", *parts, "404.html"]
 
 
 PAGES = page_names()
@@ -94,14 +96,16 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def axe() -> str:
+def axe(docs) -> str:
     """The script of axe-core."""
     sys.path.append(str(TOOLS))
     try:
         import vendor
     finally:
         sys.path.remove(str(TOOLS))
-    return (vendor.fetch("axe-core", ROOT) / "axe.min.js").read_text(encoding="utf-8")
+    with FileLock(ROOT / "_vendor" / "axe.lock"):
+        folder = vendor.fetch("axe-core", ROOT)
+    return (folder / "axe.min.js").read_text(encoding="utf-8")
 
 
 class Visit:
@@ -218,7 +222,7 @@ def test_weight(docs):
 def test_formulas_need_no_script(browser, address):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
-    tab.goto(address + "ledger.html")
+    tab.goto(address + next(name for name in PAGES if name.startswith("ledger-")))
     rows = tab.locator("table.ledger tbody tr").count()
     assert rows > 0 and tab.locator("table.ledger .katex").count() == rows
     context.close()

@@ -3,6 +3,7 @@
     python nbs/_tools/notebooks.py all                  what `make notebooks` runs
     python nbs/_tools/notebooks.py execute [page ...]   run in fresh kernels, keep the outputs, clean
     python nbs/_tools/notebooks.py number               set equation numbers and the texts of links to them
+    python nbs/_tools/notebooks.py notation             gather the pages' symbols on the notation page
     python nbs/_tools/notebooks.py clean                strip what changes from run to run
     python nbs/_tools/notebooks.py export               write slugnet/*.py from the notebooks
     python nbs/_tools/notebooks.py readme               write README.md from nbs/index.ipynb
@@ -71,6 +72,15 @@ def pages(root: Path = ROOT) -> list[str]:
                      if not any(part[0] in "_." for part in path.relative_to(nbs).parts))
     listed = [page for page in dict.fromkeys(listed) if page in present]
     return listed + [page for page in present if page not in listed]
+
+
+def section(page: str, root: Path = ROOT) -> str:
+    """The section of the sidebar in which a page stands; "Start" if it stands in none."""
+    config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
+    for entry in config["website"]["sidebar"]["contents"]:
+        if isinstance(entry, dict) and f"{page}.ipynb" in entry.get("contents", []):
+            return entry["section"]
+    return "Start"
 
 
 def read(page: str, root: Path = ROOT) -> dict:
@@ -199,6 +209,54 @@ def link_problems(root: Path = ROOT) -> list[str]:
                     right = posixpath.relpath(f"{known[name]['page']}.ipynb", folder or ".")
                     bad.append(f"nbs/{page}.ipynb: links to {path}#{name}, which stands in {right}")
     return bad
+
+
+# ---- the notation page
+
+NOTATION = "notation"
+SYMBOLS = re.compile(r"^## Symbols[ \t]*$(.*?)(?=^#{1,2} |\Z)", re.MULTILINE | re.DOTALL)
+TABLE = "| Symbol | Meaning | Code | Shape | Pages |\n|---|---|---|---|---|\n"
+
+
+def symbols(page: str, root: Path = ROOT) -> list[tuple[str, ...]]:
+    """The rows of a page's symbol table: symbol, meaning, code, shape."""
+    section = SYMBOLS.search("\n\n".join(cells(page, "markdown", root)))
+    lines = [line.strip() for line in section[1].splitlines()] if section else []
+    rows = [re.split(r"(?<!\\)\|", line.strip("|")) for line in lines if line.startswith("|")]
+    rows = [tuple(part.strip() for part in row) for row in rows]
+    return [row for row in rows if row[0] != "Symbol" and not set(row[0]) <= set("-: ")]
+
+
+def gathered(root: Path = ROOT) -> list[str]:
+    """Three tables: symbols that mean the same on several pages, symbols of one page, symbols with several meanings."""
+    titles, places = {}, {}
+    for page in pages(root):
+        if page != NOTATION:
+            titles[page] = re.search(r"^# (.*)$", "\n".join(cells(page, "markdown", root)), re.MULTILINE)[1].strip()
+            for row in symbols(page, root):
+                places.setdefault(row[0], {}).setdefault(row[1:], []).append(page)
+    tables = [TABLE] * 3
+    for symbol, rows in places.items():
+        several = len({page for users in rows.values() for page in users}) > 1
+        kind = 2 if len(rows) > 1 else 0 if several else 1
+        for row, users in rows.items():
+            links = ", ".join(f"[{titles[page]}]({page}.ipynb)" for page in users)
+            tables[kind] += f"| {' | '.join((symbol, *row))} | {links} |\n"
+    return tables
+
+
+def notation(root: Path = ROOT, write: bool = True) -> bool:
+    """Set the three tables of the notation page; returns whether they were out of date."""
+    if not notebook_path(NOTATION, root).exists():
+        return False
+    notebook, tables, changed = read(NOTATION, root), gathered(root), False
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown" and TABLE in source(cell):
+            before, after = source(cell), source(cell)[:source(cell).index(TABLE)] + tables.pop(0).rstrip("\n")
+            cell["source"], changed = after.splitlines(keepends=True), changed or after != before
+    if changed and write:
+        save(NOTATION, notebook, root)
+    return changed
 
 
 # ---- executing, cleaning, exporting
@@ -394,6 +452,7 @@ def unlisted(root: Path = ROOT) -> list[str]:
 def outdated(root: Path = ROOT) -> list[str]:
     """Exports, cleanings, numbers and README that differ from what the notebooks give now."""
     bad = [f"nbs/{page}.ipynb: numbers of equations are out of date" for page in number(root, write=False)]
+    bad += [f"nbs/{NOTATION}.ipynb: its tables are not those of the pages"] * notation(root, write=False)
     with tempfile.TemporaryDirectory() as folder:
         copy = rebuilt(root, folder)
         for name in sorted(modules(root) | modules(copy)):
@@ -420,7 +479,7 @@ def check(root: Path = ROOT) -> list[str]:
 def main() -> int:
     """Run one command; returns the exit code."""
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("command", choices=["all", "execute", "number", "clean", "export", "readme", "check"])
+    parser.add_argument("command", choices=["all", "execute", "number", "notation", "clean", "export", "readme", "check"])
     parser.add_argument("page", nargs="*", help="for execute: only these pages")
     arguments = parser.parse_args()
     command, problems = arguments.command, []
@@ -428,6 +487,8 @@ def main() -> int:
         for page in number():
             print(f"numbered  {page}")
         problems += link_problems()
+    if command in ("all", "notation"):
+        notation()
     if command in ("all", "clean"):
         clean()
     if command in ("all", "export"):  # before the notebooks run: they import what the others export

@@ -1,13 +1,16 @@
 """Pages that are made when the site is built: the ledger and the page for addresses that do not exist."""
 import html
+import re
 from collections import defaultdict
 from pathlib import Path
 
 import ledger
+import notebooks
 
 
-def ledger_page(root: Path, settings: dict, run: bool = True) -> str:
-    """The ledger as Markdown: every equation with its code, its check and its measured error, page by page.
+def ledger_pages(root: Path, settings: dict, run: bool = True) -> dict[str, str]:
+    """The ledger as Markdown, by file name: an overview, and for each section of the book a page with its
+    equations, each with its code, its check and its measured error.
 
     Parameters
     ----------
@@ -16,20 +19,50 @@ def ledger_page(root: Path, settings: dict, run: bool = True) -> str:
     run : whether to run notebooks whose measurements are missing or stale
     """
     equations, records = ledger.collect(root), ledger.records(root, run)
-    pages = defaultdict(list)
+    by_page, parts = defaultdict(list), defaultdict(list)
     for equation in equations:
-        pages[(equation.page, equation.page_title)].append(equation)
+        by_page[(equation.page, equation.page_title)].append(equation)
+    for (page, title), rows in by_page.items():
+        parts[notebooks.section(page, root)].append((page, title, rows))
     holding = sum(holds(records.get(e.name, [])) for e in equations)
-    purpose = "Every equation of the book, the line that implements it, and how far the two are apart."
-    summary = (f"**{holding} of {len(equations)} equations hold.** Each row gives the equation, with a link to its "
-               "derivation, the line of code that implements it, and the largest error that its checks measured when "
-               "this page was built, with the limit that it must not pass.")
+    overview = front("The ledger", "Every equation of the book, the line that implements it, and how far the two are apart.")
+    overview += [f"**{holding} of {len(equations)} equations hold.** The pages below give each equation, with a link to "
+                 "its derivation, the line of code that implements it, and the largest error that its checks measured "
+                 "when this page was built, with the limit that it must not pass.", ""]
+    found = {}
+    for section, pages in parts.items():
+        name = ledger_name(section)
+        overview += [f"## {section}", "", "| Page | Equations | Hold |", "|---|---|---|",
+                     *(f"| [{title}]({name}.md#{slug(title)}) | {len(rows)} | "
+                       f"{sum(holds(records.get(e.name, [])) for e in rows)} |" for _, title, rows in pages), ""]
+        found[f"{name}.md"] = "\n".join(ledger_part(section, pages, records, settings))
+    return {"ledger.md": "\n".join(overview), **found}
+
+
+def ledger_part(section: str, pages: list, records: dict, settings: dict) -> list[str]:
+    """The lines of one page of the ledger: a table for each page of the section."""
     head = "<tr><th>Number</th><th>Equation</th><th>Code</th><th>Error</th></tr>"
-    parts = ["---", "title: The ledger", f"description: {purpose}", "---", "", summary, ""]
-    for (_, title), rows in pages.items():
-        parts += [f"## {title}", "", "```{=html}", f'<table class="ledger"><thead>{head}</thead><tbody>',
+    lines = front(f"The ledger: {section.lower()}", "The equations of a part of the book, their code, and the errors measured.")
+    for _, title, rows in pages:
+        lines += [f'<a id="{slug(title)}"></a>', "", f"## {title}", "", "```{=html}",
+                  f'<table class="ledger"><thead>{head}</thead><tbody>',
                   *(ledger_row(e, records.get(e.name, []), settings) for e in rows), "</tbody></table>", "```", ""]
-    return "\n".join(parts)
+    return lines
+
+
+def front(title: str, purpose: str) -> list[str]:
+    """The head of a page in Markdown."""
+    return ["---", f'title: "{title}"', f"description: {purpose}", "---", ""]
+
+
+def ledger_name(section: str) -> str:
+    """The name of the ledger's page for a section of the book."""
+    return f"ledger-{slug(section)}"
+
+
+def slug(text: str) -> str:
+    """A text as the last part of an address."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def holds(records: list[dict]) -> bool:

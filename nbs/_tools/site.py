@@ -22,7 +22,7 @@ import yaml
 from links import broken_links
 
 TOOLS = Path(__file__).resolve().parent
-LEDGER, NOT_FOUND, STAMP = "ledger.md", "404.md", ".complete"
+NOT_FOUND, STAMP = "404.md", ".complete"
 
 
 def read_settings(root: Path) -> dict:
@@ -53,24 +53,23 @@ def is_fresh(root: Path) -> bool:
 def exists_in(root: Path, entry) -> bool:
     """Whether an entry of the sidebar is there: a page that is written, or a section with one."""
     if isinstance(entry, str):
-        return (root / "nbs" / entry).exists() or entry == LEDGER
+        return (root / "nbs" / entry).exists()
     if "contents" in entry:
         entry["contents"] = [e for e in entry["contents"] if exists_in(root, e)]
         return bool(entry["contents"])
     return exists_in(root, entry["href"])
 
 
-def write_config(root: Path, proc: Path) -> None:
-    """Join nbdev's addresses and the project's `_quarto.yml` into one file, with the ledger among the pages."""
+def write_config(root: Path, proc: Path, ledger: list[str]) -> None:
+    """Join nbdev's addresses and the project's `_quarto.yml` into one file, with the ledger as the last section."""
     addresses = yaml.safe_load((root / "nbs" / "nbdev.yml").read_text(encoding="utf-8"))
     config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
     config.pop("metadata-files", None)
     config["project"] = {"type": "website", **config.get("project", {}), "output-dir": "_docs"}
     config["website"] = {**addresses["website"], **config["website"]}
     sidebar = config["website"]["sidebar"]
-    sections = [e for e in sidebar["contents"] if isinstance(e, dict) and "section" in e]
-    (sections[-1]["contents"] if sections else sidebar["contents"]).append(LEDGER)
     sidebar["contents"] = [e for e in sidebar["contents"] if exists_in(root, e)]
+    sidebar["contents"].append({"section": "The ledger", "contents": ledger})
     (proc / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -103,9 +102,11 @@ def prepare(root: Path, settings: dict, draft: bool) -> Path:
         refresh_quarto_yml()
     shutil.rmtree(root / "_proc", ignore_errors=True)
     proc = proc_nbs(n_workers=min(2, os.cpu_count() or 1))
-    write_config(root, proc)
     import pages  # it needs the ledger
-    (proc / LEDGER).write_text(pages.ledger_page(root, settings, run=not draft), encoding="utf-8")
+    ledger = pages.ledger_pages(root, settings, run=not draft)
+    write_config(root, proc, list(ledger))
+    for name, text in ledger.items():
+        (proc / name).write_text(text, encoding="utf-8")
     (proc / NOT_FOUND).write_text(pages.NOT_FOUND, encoding="utf-8")
     return proc
 

@@ -14,6 +14,7 @@ from ..activation import Activation, Identity
 from ..component import require_instance, require_integer
 from ..contract import ActivatedLayer, Tape
 from ..initializations import Initializer, Zeros
+from ..regularization import Constraint, Penalty, regularize
 
 # %% auto #0
 __all__ = ['output_size', 'same_padding', 'pad', 'unpad', 'windows', 'columns', 'blocks', 'convolve', 'kernel_gradient',
@@ -344,6 +345,10 @@ class Convolution(ActivatedLayer):
         Whether there are biases.
     initializer, bias_initializer : Initializer, optional
         First values of W and b; by default what suits the activation, and zeros.
+    penalty : Penalty, optional
+        On the kernels, added to the loss.
+    constraint : Constraint, optional
+        On each kernel.
 
     Attributes
     ----------
@@ -368,11 +373,13 @@ class Convolution(ActivatedLayer):
     """
 
     block_bytes = 2**18  # no-mutant: a matter of speed
+    unit_axis = 0
 
     def __init__(self, filters: int, window: int | tuple, stride: int | tuple = 1,
                  padding: str | int | tuple = "valid", dilation: int | tuple = 1, groups: int = 1,
                  activation: Activation | None = None, bias: bool = True,
-                 initializer: Initializer | None = None, bias_initializer: Initializer | None = None):
+                 initializer: Initializer | None = None, bias_initializer: Initializer | None = None,
+                 penalty: Penalty | None = None, constraint: Constraint | None = None):
         self.filters = require_integer("filters", filters, minimum=1)
         self.window, self.stride = _per_axis("window", window), _per_axis("stride", stride)
         self.padding, self.dilation = _padding(padding), _per_axis("dilation", dilation)
@@ -385,6 +392,7 @@ class Convolution(ActivatedLayer):
         self.initializer = initializer and require_instance("initializer", initializer, Initializer)
         self.bias_initializer = bias_initializer and require_instance("bias_initializer", bias_initializer,
                                                                       Initializer)
+        regularize(self, penalty, constraint)
 
     def build(self, input_shape: tuple) -> tuple:
         """Fit the layer to examples (channels, height, width) or (channels, length); return their output's shape.

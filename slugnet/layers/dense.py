@@ -11,6 +11,8 @@ from ..activation import Activation, Identity
 from ..component import require_instance, require_integer
 from ..contract import ActivatedLayer, Tape
 from ..initializations import Initializer, Zeros
+from ..regularization import Constraint, Penalty, regularize
+
 
 # %% auto #0
 __all__ = ['affine', 'weight_gradient', 'bias_gradient', 'input_gradient', 'Dense']
@@ -73,6 +75,10 @@ class Dense(ActivatedLayer):
         GlorotUniform.
     bias_initializer : Initializer, optional
         First values of b; zeros if not given.
+    penalty : Penalty, optional
+        On the entries of W; added to the loss of the model.
+    constraint : Constraint, optional
+        On each column of W, after every step of training.
 
     Raises
     ------
@@ -90,13 +96,15 @@ class Dense(ActivatedLayer):
     """
 
     def __init__(self, units: int, activation: Activation | None = None,
-                 initializer: Initializer | None = None, bias_initializer: Initializer | None = None):
+                 initializer: Initializer | None = None, bias_initializer: Initializer | None = None,
+                 penalty: Penalty | None = None, constraint: Constraint | None = None):
         self.units = require_integer("units", units, minimum=1)
         activation = Identity() if activation is None else activation
         self.activation = require_instance("activation", activation, Activation)
         self.initializer = initializer and require_instance("initializer", initializer, Initializer)
         self.bias_initializer = bias_initializer and require_instance("bias_initializer", bias_initializer,
                                                                       Initializer)
+        regularize(self, penalty, constraint)
 
     def build(self, input_shape: tuple) -> tuple:
         """Fit the layer to examples of shape (n_in,); return (n_out,). Another shape is a ValueError."""
@@ -124,4 +132,4 @@ class Dense(ActivatedLayer):
         bias_gradient(G_A, out=self.db)
         if tape.end is self:
             return None
-        return input_gradient(G_A, self.W, out=tape.buffer(self, "G_in", X.shape, self.W.dtype))
+        return input_gradient(G_A, self.W, out=tape.buffer_like(self, "G_in", X, self.W.dtype))
