@@ -140,7 +140,7 @@ def test_hinge_learns_and_is_saved(tmp_path, K):
     y = (X[:, 0] > 0).astype(int) if K == 1 else np.abs(X).argmax(axis=1) + (X.sum(axis=1) > 0)
     model = Model([Dense(16, activation=GELU(exact=True)), Dense(16, activation=ELU(0.5)), Dense(K)],
                   loss=Hinge(), seed=0)
-    model.fit(X, y, epochs=120, verbose=False)
+    model.fit(X, y, epochs=120, progress=False)
     assert model.evaluate(X, y)["accuracy"] > 0.8
     model.save(tmp_path / "model.npz")
     again = load(tmp_path / "model.npz")
