@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['mean_over_examples', 'share', 'squared_error', 'squared_error_gradient', 'absolute_error', 'absolute_error_gradient',
-           'binary_cross_entropy', 'binary_cross_entropy_gradient', 'at_targets', 'subtract_targets',
-           'categorical_cross_entropy', 'categorical_cross_entropy_gradient', 'sigmoid_cross_entropy',
-           'sigmoid_cross_entropy_gradient', 'softmax_cross_entropy', 'Loss', 'MeanSquaredError', 'MeanAbsoluteError',
-           'BinaryCrossEntropy', 'CategoricalCrossEntropy']
+           'huber_error_gradient', 'huber_error', 'binary_cross_entropy', 'binary_cross_entropy_gradient', 'at_targets',
+           'subtract_targets', 'categorical_cross_entropy', 'categorical_cross_entropy_gradient',
+           'sigmoid_cross_entropy', 'sigmoid_cross_entropy_gradient', 'softmax_cross_entropy', 'smooth_labels', 'hinge',
+           'hinge_gradient', 'strongest_rival', 'class_hinge', 'class_hinge_gradient', 'Loss', 'MeanSquaredError',
+           'MeanAbsoluteError', 'Huber', 'BinaryCrossEntropy', 'CategoricalCrossEntropy', 'Hinge']
 
 # %% ../nbs/loss.ipynb #98930a04
 import numpy as np
 
-from .activation import Activation, Sigmoid, Softmax, sigmoid
-from .component import Component
+from slugnet.activation import (
+    ELU, GELU, Activation, Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh, sigmoid,
+)
+from .component import Component, require_number
 
 # %% ../nbs/loss.ipynb #2ef5ec8e
 def mean_over_examples(L: np.ndarray, weights: np.ndarray | None = None):
@@ -103,6 +106,27 @@ def absolute_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | 
     D = np.subtract(Y_hat, Y, out=out)
     D[...] = np.sign(D.real)  # eq-loss-absolute-gradient
     return D
+
+# %% ../nbs/loss.ipynb #13cc11c9
+def huber_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, delta: float,
+                         out: np.ndarray | None = None) -> np.ndarray:
+    """D, the error Ŷ − Y held between −delta and delta; written to `out` if given."""
+    D = np.subtract(Y_hat, Y, out=out)
+    D[D.real > delta] = delta  # no-mutant [>]: at delta both are delta
+    D[D.real < -delta] = -delta  # eq-loss-huber-gradient; no-mutant [<]: at −delta both are −delta
+    return D
+
+
+def huber_error(Y_hat: np.ndarray, Y: np.ndarray, delta: float) -> np.ndarray:
+    """L of each example, shape (m,), from arrays (m, ...): half the square up to delta, a line beyond.
+
+    Examples
+    --------
+    >>> huber_error(np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]]), 1.0)
+    array([2.625])
+    """
+    clipped = huber_error_gradient(Y_hat, Y, delta)
+    return _over_outputs(clipped * (Y_hat - Y - clipped / 2))  # eq-loss-huber-joined
 
 # %% ../nbs/loss.ipynb #e5e3e53e
 def _times_log(Y: np.ndarray, P: np.ndarray) -> np.ndarray:
@@ -243,6 +267,88 @@ def softmax_cross_entropy(A: np.ndarray, Y: np.ndarray, out: np.ndarray | None =
     L = np.log(total) - chosen  # eq-loss-softmax-logits
     return L, subtract_targets(S, Y)  # eq-loss-softmax-derivation
 
+# %% ../nbs/loss.ipynb #55ce56e4
+def smooth_labels(Y: np.ndarray, K: int, label_smoothing: float, dtype=float) -> np.ndarray:
+    """Targets of which the share `label_smoothing` goes to all K classes alike.
+
+    Parameters
+    ----------
+    Y : numpy.ndarray, shape (m,), or (m, K), or of any shape for K = 2 answers of yes or no
+        Integers of shape (m,) are class indices and become rows (m, K).
+    K : int
+        The number of classes.
+    label_smoothing : float
+        ε, from 0 to below 1.
+    dtype : numpy.dtype
+        That of the rows, where indices become rows.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Examples
+    --------
+    >>> smooth_labels(np.array([1]), 2, 0.2)
+    array([[0.1, 0.9]])
+    """
+    if Y.dtype.kind == "i":
+        Y = -subtract_targets(np.zeros((len(Y), K), dtype), Y)
+    return (1 - label_smoothing) * Y + label_smoothing / K  # eq-loss-smoothing
+
+# %% ../nbs/loss.ipynb #6beb0280
+def hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """L of each example, shape (m,), from scores Y_hat (m, 1) and targets Y (m, 1), each −1 or 1.
+
+    Examples
+    --------
+    >>> hinge(np.array([[0.25], [3.0]]), np.array([[-1.0], [1.0]]))
+    array([1.25, 0.  ])
+    """
+    short = 1 - Y * Y_hat
+    return _over_outputs(short * (short.real > 0))  # eq-loss-hinge; no-mutant [>]: 0 times 1 or 0
+
+
+def hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """D = −y where the margin is not met, else 0, shape (m, 1); written to `out` if given."""
+    D = np.multiply(Y_hat, Y, out=out)
+    D[...] = np.where(D.real < 1, -Y, 0)  # eq-loss-hinge-gradient
+    return D
+
+# %% ../nbs/loss.ipynb #9bddc983
+def strongest_rival(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """The class of the largest score in each row of Y_hat (m, K), the target left out; shape (m,).
+
+    Examples
+    --------
+    >>> strongest_rival(np.array([[5.0, 3.0, 4.0]]), np.array([0]))
+    array([2])
+    """
+    others = Y_hat.real.copy()
+    others[np.arange(len(Y)), Y] = -np.inf
+    return others.argmax(axis=1)
+
+
+def class_hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """L of each example, shape (m,), from scores Y_hat (m, K) and class indices Y (m,).
+
+    Examples
+    --------
+    >>> class_hinge(np.array([[5.0, 3.0, 4.5]]), np.array([0]))
+    array([0.5])
+    """
+    short = 1 + at_targets(Y_hat, strongest_rival(Y_hat, Y)) - at_targets(Y_hat, Y)
+    return short * (short.real > 0)  # eq-loss-hinge-classes; no-mutant [>]: 0 times 1 or 0
+
+
+def class_hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """D, 1 at the rival and −1 at the target where the margin is not met, shape (m, K)."""
+    rows, rival, missed = np.arange(len(Y)), strongest_rival(Y_hat, Y), class_hinge(Y_hat, Y).real > 0
+    D = np.empty_like(Y_hat) if out is None else out
+    D[...] = 0
+    D[rows, rival] = missed
+    D[rows, Y] = -1 * missed  # eq-loss-hinge-classes-gradient
+    return D
+
 # %% ../nbs/loss.ipynb #a7d64468
 class Loss(Component):
     """A loss: of each example, L, and of a batch, its mean J. The loss alone divides by m.
@@ -255,10 +361,13 @@ class Loss(Component):
         The activation with which the loss has a joint form, safe for logits of any size.
     classifies : bool
         Whether the targets are classes.
+    refuses : tuple of type
+        Activations that give what the loss cannot take, such as negative numbers for probabilities.
     """
 
     canonical: type | None = None
     classifies: bool = False
+    refuses: tuple = ()
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """Check the targets of m examples and bring them to the form that the other methods take.
@@ -306,6 +415,12 @@ class Loss(Component):
     def is_canonical(self, activation: Activation | None) -> bool:
         """Whether `activation` before this loss allows the joint form."""
         return self.canonical is not None and type(activation) is self.canonical
+
+    def require_activation(self, activation: Activation | None) -> None:
+        """Raise a ValueError if `activation`, the last of a model, is one of those that the loss refuses."""
+        if type(activation) in self.refuses:
+            raise ValueError(f"{type(self).__name__} takes probabilities, and {activation!r} gives none; "
+                             f"end the model in {self.canonical.__name__}()")
 
     def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
               out: np.ndarray | None = None) -> tuple:
@@ -359,6 +474,22 @@ def _class_indices(y: np.ndarray, K: int) -> np.ndarray:
     if wrong.any():
         raise ValueError(f"y must hold class labels from 0 to {K - 1}; got {y[wrong][0]}")
     return y.astype(np.intp)
+
+# %% ../nbs/loss.ipynb #66db27e5
+def _signs(Y: np.ndarray) -> np.ndarray:
+    """Labels 0 and 1, or −1 and 1, as −1 and 1; or an error."""
+    values = np.unique(Y).tolist()
+    if not (set(values) <= {0, 1} or set(values) <= {-1, 1}):
+        raise ValueError(f"y must hold the labels 0 and 1, or -1 and 1; got {values[:5]}")
+    return np.where(Y > 0, Y.dtype.type(1), Y.dtype.type(-1))
+
+
+def _one_hot_indices(Y: np.ndarray) -> np.ndarray:
+    """The class of each one-hot row, shape (m,); or an error that shows the first row that is none."""
+    bad = ((Y != 0) & (Y != 1)).any(axis=1) | (Y.sum(axis=1) != 1)
+    if bad.any():
+        raise ValueError(f"y must hold class labels or one-hot rows; got {Y[bad][0]}")
+    return Y.argmax(axis=1)
 
 # %% ../nbs/loss.ipynb #f29036ce
 class MeanSquaredError(Loss):
@@ -414,9 +545,62 @@ class MeanAbsoluteError(Loss):
         """D = sign(Ŷ − Y)."""
         return absolute_error_gradient(Y_hat, Y, out)
 
+# %% ../nbs/loss.ipynb #fe51bba5
+class Huber(Loss):
+    """L = Σⱼ ½d² for errors up to delta, Σⱼ delta(|d| − ½ delta) beyond: summed over outputs, averaged over examples.
+
+    Parameters
+    ----------
+    delta : float
+        δ, above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `delta` is not such a number.
+
+    References
+    ----------
+    Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35 (1964).
+
+    Examples
+    --------
+    >>> float(Huber()(np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]])))
+    2.625
+    """
+
+    def __init__(self, delta: float = 1.0):
+        self.delta = require_number("delta", delta, above=0)
+
+    def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
+        """Targets of the shape of the outputs; (m,) too where there is one output."""
+        return _shaped(_numeric(y, m), output_shape, dtype)
+
+    def examples(self, Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """L of each example, shape (m,)."""
+        return huber_error(Y_hat, Y, self.delta)
+
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
+        """D, the error held between −delta and delta."""
+        return huber_error_gradient(Y_hat, Y, self.delta, out)
+
+# %% ../nbs/loss.ipynb #a53c61de
+_NO_PROBABILITIES = (Identity, ReLU, LeakyReLU, Tanh, ELU, SiLU, GELU, LogSoftmax)
+
 # %% ../nbs/loss.ipynb #667835d5
 class BinaryCrossEntropy(Loss):
     """L = −Σⱼ[yⱼ log ŷⱼ + (1 − yⱼ) log(1 − ŷⱼ)], for answers of yes or no; canonical with Sigmoid.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        ε, the share of each target that goes to both answers alike, from 0 to below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `label_smoothing` is not such a number.
 
     References
     ----------
@@ -431,6 +615,14 @@ class BinaryCrossEntropy(Loss):
 
     canonical = Sigmoid
     classifies = True
+    refuses = (*_NO_PROBABILITIES, Softplus)
+
+    def __init__(self, label_smoothing: float = 0.0):
+        self.label_smoothing = require_number("label_smoothing", label_smoothing, minimum=0, below=1)
+
+    def _smoothed(self, Y: np.ndarray) -> np.ndarray:
+        """The targets of a batch, smoothed if they are to be."""
+        return smooth_labels(Y, 2, self.label_smoothing) if self.label_smoothing else Y
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """Targets from 0 to 1, of the shape of the outputs; (m,) too where there is one output."""
@@ -442,16 +634,17 @@ class BinaryCrossEntropy(Loss):
 
     def examples(self, Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
         """L of each example, shape (m,), from probabilities."""
-        return binary_cross_entropy(Y_hat, Y)
+        return binary_cross_entropy(Y_hat, self._smoothed(Y))
 
     def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
                           out: np.ndarray | None = None) -> np.ndarray:
         """D in the probabilities."""
-        return binary_cross_entropy_gradient(Y_hat, Y, out)
+        return binary_cross_entropy_gradient(Y_hat, self._smoothed(Y), out)
 
     def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
               out: np.ndarray | None = None) -> tuple:
         """J and G_A = (σ(A) − Y)/m, from logits."""
+        Y = self._smoothed(Y)
         J = mean_over_examples(sigmoid_cross_entropy(A, Y), weights)
         return J, share(sigmoid_cross_entropy_gradient(A, Y, out), weights)  # eq-loss-sigmoid-joint
 
@@ -464,6 +657,16 @@ class CategoricalCrossEntropy(Loss):
     """L = −Σⱼ yⱼ log ŷⱼ, for one of K classes; canonical with Softmax.
 
     Targets are class indices from 0 to K − 1, or rows that sum to 1, such as one-hot rows.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        ε, the share of each target that goes to all classes alike, from 0 to below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `label_smoothing` is not such a number.
 
     References
     ----------
@@ -478,6 +681,14 @@ class CategoricalCrossEntropy(Loss):
 
     canonical = Softmax
     classifies = True
+    refuses = _NO_PROBABILITIES
+
+    def __init__(self, label_smoothing: float = 0.0):
+        self.label_smoothing = require_number("label_smoothing", label_smoothing, minimum=0, below=1)
+
+    def _smoothed(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """The targets of a batch, smoothed if they are to be."""
+        return smooth_labels(Y, Z.shape[1], self.label_smoothing, Z.dtype) if self.label_smoothing else Y
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """Class indices, shape (m,), from labels (m,) or (m, 1); or rows (m, K) in the model's dtype."""
@@ -495,22 +706,68 @@ class CategoricalCrossEntropy(Loss):
 
     def examples(self, Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
         """L of each example, shape (m,), from probabilities."""
-        return categorical_cross_entropy(Y_hat, Y)
+        return categorical_cross_entropy(Y_hat, self._smoothed(Y, Y_hat))
 
     def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
                           out: np.ndarray | None = None) -> np.ndarray:
         """D in the probabilities."""
-        return categorical_cross_entropy_gradient(Y_hat, Y, out)
+        return categorical_cross_entropy_gradient(Y_hat, self._smoothed(Y, Y_hat), out)
 
     def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
               out: np.ndarray | None = None) -> tuple:
         """J and G_A = (Ŷ − Y)/m, from logits."""
-        L, D = softmax_cross_entropy(A, Y, out)
+        L, D = softmax_cross_entropy(A, self._smoothed(Y, A), out)
         return mean_over_examples(L, weights), share(D, weights)  # eq-loss-softmax-joint
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
         """The most probable class, the first one on ties, shape (m,)."""
         return Y_hat.real.argmax(axis=1)
+
+    def truth(self, Y: np.ndarray) -> np.ndarray:
+        """Class indices, shape (m,)."""
+        return Y if Y.ndim == 1 else self.decide(Y)
+
+# %% ../nbs/loss.ipynb #3a1c8754
+class Hinge(Loss):
+    """L = max(0, 1 − yŷ) for one score, L = max(0, 1 + the strongest rival's score − ŷ_c) for one of K classes.
+
+    Its predictions are scores: the layer before needs no activation.
+
+    References
+    ----------
+    Cortes and Vapnik, Machine Learning 20 (1995). Crammer and Singer, JMLR 2 (2001).
+
+    Examples
+    --------
+    >>> float(Hinge()(np.array([[0.25]]), np.array([[-1.0]])))
+    1.25
+    """
+
+    classifies = True
+
+    def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
+        """−1 or 1, shape (m, 1), for one output; else class indices, shape (m,)."""
+        if len(output_shape) != 1:
+            raise ValueError(f"Hinge takes outputs of shape (1,) or (K,); got {tuple(output_shape)}")
+        y = _numeric(y, m)
+        if output_shape == (1,):
+            return _signs(_shaped(y, output_shape, dtype))
+        if y.ndim == 1 or y.shape[1:] == (1,):
+            return _class_indices(y.reshape(-1), output_shape[0])
+        return _one_hot_indices(_shaped(y, output_shape, dtype))
+
+    def examples(self, Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """L of each example, shape (m,), from scores."""
+        return class_hinge(Y_hat, Y) if Y.ndim == 1 else hinge(Y_hat, Y)
+
+    def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
+                          out: np.ndarray | None = None) -> np.ndarray:
+        """D in the scores; 0 where the margin is just met."""
+        return class_hinge_gradient(Y_hat, Y, out) if Y.ndim == 1 else hinge_gradient(Y_hat, Y, out)
+
+    def decide(self, Y_hat: np.ndarray) -> np.ndarray:
+        """The class of the largest score, or 1 where the only score is at least 0, else 0; shape (m,)."""
+        return (Y_hat[:, 0].real >= 0).astype(np.intp) if Y_hat.shape[1] == 1 else Y_hat.real.argmax(axis=1)
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """Class indices, shape (m,)."""

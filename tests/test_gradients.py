@@ -2,22 +2,42 @@
 import numpy as np
 import pytest
 
-from slugnet.activation import Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from slugnet.activation import (
+    ELU,
+    GELU,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from slugnet.check import check_model
 from slugnet.layers import Dense
-from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanAbsoluteError, MeanSquaredError
+from slugnet.loss import (
+    BinaryCrossEntropy,
+    CategoricalCrossEntropy,
+    Hinge,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+)
 from slugnet.model import Model
 
-ACTIVATIONS = [Identity(), ReLU(), LeakyReLU(0.1), Tanh(), Sigmoid(), Softplus(), Softmax(), LogSoftmax()]
+ACTIVATIONS = [Identity(), ReLU(), LeakyReLU(0.1), Tanh(), Sigmoid(), Softplus(), Softmax(), LogSoftmax(),
+               ELU(), ELU(0.4), SiLU(), GELU(), GELU(exact=True)]
 ANY = {type(a) for a in ACTIVATIONS}
-FITS = {MeanSquaredError: ANY, MeanAbsoluteError: ANY, BinaryCrossEntropy: {Sigmoid, Softmax},
+FITS = {MeanSquaredError: ANY, MeanAbsoluteError: ANY, Huber: ANY, Hinge: ANY, BinaryCrossEntropy: {Sigmoid, Softmax},
         CategoricalCrossEntropy: {Softmax, Sigmoid, Softplus}}
 LIMIT = 1e-10
 
 
 def targets(loss, m: int, n_out: int, rng):
     """Targets of the kind that the loss takes."""
-    if loss is CategoricalCrossEntropy:
+    if loss in (CategoricalCrossEntropy, Hinge):
         return rng.integers(0, n_out, m)
     if loss is BinaryCrossEntropy:
         return rng.uniform(0, 1, (m, n_out))
