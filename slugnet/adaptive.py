@@ -137,6 +137,13 @@ class AdaGrad(Optimizer):
     ----------
     J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization" (2011).
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), AdaGrad(learning_rate=0.25)
+    >>> optimizer.step(theta, np.array([4000.0]), optimizer.start(theta))
+    >>> theta
+    array([0.75])
     """
 
     slots = ("r",)
@@ -177,6 +184,13 @@ class RMSProp(Optimizer):
     ----------
     G. Hinton, "Neural networks for machine learning", lecture 6e (2012); Goodfellow, Bengio, Courville,
     *Deep Learning* (2016), section 8.5.2, which has δ under the root.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), RMSProp(learning_rate=0.25, rho=0.75)
+    >>> optimizer.step(theta, np.array([4000.0]), optimizer.start(theta))
+    >>> theta.round(6)
+    array([0.5])
     """
 
     slots = ("r",)
@@ -218,6 +232,13 @@ class Adadelta(Optimizer):
     References
     ----------
     M. D. Zeiler, "ADADELTA: an adaptive learning rate method" (2012).
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), Adadelta(rho=0.75)
+    >>> optimizer.step(theta, np.array([4000.0]), optimizer.start(theta))
+    >>> theta.round(6)
+    array([0.998])
     """
 
     slots = ("r", "u")
@@ -310,6 +331,13 @@ class AdamW(Adam):
     ----------
     I. Loshchilov and F. Hutter, "Decoupled weight decay regularization" (2019); as in PyTorch, the share is
     the product of rate and decay.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), AdamW(learning_rate=0.5, weight_decay=0.5)
+    >>> optimizer.step(theta, np.array([4000.0]), optimizer.start(theta))
+    >>> theta
+    array([0.25])
     """
 
     def __init__(self, learning_rate: "float | Schedule" = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
@@ -345,6 +373,11 @@ class Nadam(Adam):
     References
     ----------
     T. Dozat, "Incorporating Nesterov momentum into Adam" (2016).
+
+    Examples
+    --------
+    >>> Nadam(momentum_decay=0.01)
+    Nadam(momentum_decay=0.01)
     """
 
     def __init__(self, learning_rate: "float | Schedule" = 2e-3, beta1: float = 0.9, beta2: float = 0.999,
@@ -380,6 +413,13 @@ class AMSGrad(Adam):
     ----------
     S. J. Reddi, S. Kale, S. Kumar, "On the convergence of Adam and beyond" (2018); the bias is corrected
     after the maximum, as in PyTorch.
+
+    Examples
+    --------
+    >>> theta, optimizer = np.array([1.0]), AMSGrad(learning_rate=0.25)
+    >>> optimizer.step(theta, np.array([4000.0]), optimizer.start(theta))
+    >>> theta
+    array([0.75])
     """
 
     slots = ("s", "r", "r_max")

@@ -112,7 +112,7 @@ def follow(running: np.ndarray, batch: np.ndarray, momentum: float) -> None:
 
 # %% ../../nbs/layers/batch-normalization.ipynb #2946f88d
 class BatchNormalization(Layer):
-    """Standardise each feature over the batch, then scale and shift it: H = γ (X − μ) / √(σ² + ε) + β.
+    """Standardise each feature over the batch, then scale and shift it: H = γ (X − μ) / √(σ² + δ) + β.
 
     Examples of shape (n,) have n features. In images (c, h, w), sequences (c, length) and the like, a feature is
     a channel, and the batch's means run over its pixels too. In training, the mean and variance are those of the
@@ -125,7 +125,7 @@ class BatchNormalization(Layer):
         The share of the running statistics that stays at each update, at least 0 and below 1. (PyTorch's
         argument of that name is 1 minus this one.)
     epsilon : float
-        Added to the variance, under the root; above 0.
+        δ, added to the variance under the root; above 0.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ def thin(X: np.ndarray, mask: np.ndarray, rate: float, out: np.ndarray | None = 
 
     Parameters
     ----------
-    X : numpy.ndarray, any shape
+    X : numpy.ndarray of floats or complex numbers, any shape
         Inputs, or gradients: the formula is the same.
     mask : numpy.ndarray of bool, of the shape of X
         True where an entry is kept.

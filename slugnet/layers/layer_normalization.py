@@ -40,7 +40,8 @@ def feature_axes(axes: Sequence | None, number: int) -> tuple:
     rank = number - 1
     axes = range(rank) if axes is None else axes
     if not all(-rank <= axis < rank for axis in axes):
-        raise ValueError(f"axes must lie between {-rank} and {rank - 1} for examples of {rank} axes; got {tuple(axes)}")
+        raise ValueError(f"axes must lie between {-rank} and {rank - 1} for examples of {rank} axes; "
+                         f"got {tuple(axes)}")
     found = tuple(sorted(1 + axis % rank for axis in axes))
     if not found or len(set(found)) < len(found):
         raise ValueError(f"axes must name at least one axis, and none twice; got {tuple(axes)}")
@@ -57,7 +58,7 @@ def standardize(X: np.ndarray, axes: tuple, epsilon: float, out: np.ndarray | No
     axes : tuple of int
         The axes that the means run over, not negative; they stay with length 1.
     epsilon : float
-        Added to the variance.
+        δ, added to the variance.
     out : numpy.ndarray, of the shape of X, optional
         Where to write.
 
@@ -65,7 +66,7 @@ def standardize(X: np.ndarray, axes: tuple, epsilon: float, out: np.ndarray | No
     -------
     X_hat : numpy.ndarray, of the shape of X
     mean, inverse : numpy.ndarray
-        The mean, and 1 / √(σ² + ε).
+        The mean, and 1 / √(σ² + δ).
 
     Examples
     --------
@@ -87,12 +88,12 @@ def vector_jacobian(G_hat: np.ndarray, X_hat: np.ndarray, inverse: np.ndarray, a
 
 # %% ../../nbs/layers/layer-normalization.ipynb #523e6002
 class LayerNormalization(Layer):
-    """Standardise each example over its own features, then scale and shift: H = γ (X − μ) / √(σ² + ε) + β.
+    """Standardise each example over its own features, then scale and shift: H = γ (X − μ) / √(σ² + δ) + β.
 
     Parameters
     ----------
     epsilon : float
-        Added to the variance, under the root; above 0.
+        δ, added to the variance under the root; above 0.
     axes : int or sequence of int, optional
         Over which axes of one example the means run: 0 is the first after the batch, −1 the last. By default
         all of them.

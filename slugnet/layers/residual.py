@@ -43,6 +43,8 @@ class Residual(Network):
     """
 
     def __init__(self, layers: Sequence[Layer]):
+        if not isinstance(layers, Sequence):
+            raise TypeError(f"layers must be a list of layers; got {layers!r}")
         super().__init__(layers)
         if not self.layers:
             raise ValueError("layers must hold at least one layer; got none")
@@ -98,7 +100,8 @@ def build_side_by_side(network: Network, input_shape: tuple) -> list[tuple]:
             shapes.append(tuple(layer.build(tuple(input_shape))))
         except ValueError as error:
             raise ValueError(f"branch {k}: {error}") from None
-    network.shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers) for name, s in layer.shapes.items()}
+    network.shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers)
+                      for name, s in layer.shapes.items()}
     network.state_shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers)
                             for name, s in layer.state_shapes.items()}
     return shapes
@@ -109,7 +112,8 @@ def joined_shape(shapes: Sequence[tuple], join: str) -> tuple:
     skipped = 1 if join == "concatenate" else 0
     ends = [shape[skipped:] for shape in shapes]
     if any(end != ends[0] for end in ends) or any(len(shape) < skipped for shape in shapes):
-        raise ValueError(f"Parallel cannot join outputs by {join!r} that have the shapes " + " and ".join(map(str, shapes)))
+        raise ValueError(f"Parallel cannot join outputs by {join!r} that have the shapes "
+                         + " and ".join(map(str, shapes)))
     return (sum(shape[0] for shape in shapes), *ends[0]) if skipped else ends[0]
 
 
