@@ -313,7 +313,7 @@ def hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """D = −y where the margin is not met, else 0, shape (m, 1); written to `out` if given."""
-    D = np.multiply(Y_hat, Y, out=out)
+    D = np.multiply(Y_hat, Y, out=out)  # no-mutant: y is −1 or 1, its own inverse
     D[...] = np.where(D.real < 1, -Y, 0)  # eq-loss-hinge-gradient
     return D
 
