@@ -112,8 +112,10 @@ def huber_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, delta: float,
                          out: np.ndarray | None = None) -> np.ndarray:
     """D, the error Ŷ − Y held between −delta and delta; written to `out` if given."""
     D = np.subtract(Y_hat, Y, out=out)
-    D[D.real > delta] = delta  # no-mutant [>]: at delta both are delta
-    D[D.real < -delta] = -delta  # eq-loss-huber-gradient; no-mutant [<]: at −delta both are −delta
+    above = D.real > delta  # no-mutant [>]: at delta the error is its own limit
+    below = D.real < -delta  # no-mutant [<]: as above
+    D[above] = delta
+    D[below] = -delta  # eq-loss-huber-gradient
     return D
 
 
@@ -305,12 +307,13 @@ def hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
     array([1.25, 0.  ])
     """
     short = 1 - Y * Y_hat
-    return _over_outputs(short * (short.real > 0))  # eq-loss-hinge; no-mutant [>]: 0 times 1 or 0
+    missed = short.real > 0  # no-mutant [>]: 0 times 1 is 0 times 0
+    return _over_outputs(short * missed)  # eq-loss-hinge
 
 
 def hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """D = −y where the margin is not met, else 0, shape (m, 1); written to `out` if given."""
-    D = np.multiply(Y_hat, Y, out=out)
+    D = np.multiply(Y_hat, Y, out=out)  # no-mutant: y is −1 or 1, its own inverse
     D[...] = np.where(D.real < 1, -Y, 0)  # eq-loss-hinge-gradient
     return D
 
@@ -337,7 +340,8 @@ def class_hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
     array([0.5])
     """
     short = 1 + at_targets(Y_hat, strongest_rival(Y_hat, Y)) - at_targets(Y_hat, Y)
-    return short * (short.real > 0)  # eq-loss-hinge-classes; no-mutant [>]: 0 times 1 or 0
+    missed = short.real > 0  # no-mutant [>]: 0 times 1 is 0 times 0
+    return short * missed  # eq-loss-hinge-classes
 
 
 def class_hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -111,9 +111,9 @@ def test_a_layer_object_is_used_once(name):
     layer = ON_IMAGES[name]()
     with pytest.raises(ValueError, match="weights are not shared"):
         Model([layer, layer])
-    Model([layer, Flatten(), Dense(2)], loss=CategoricalCrossEntropy()).build((4, 5, 4))
+    Model([layer, Flatten(), Dense(2, activation=Softmax())], loss=CategoricalCrossEntropy()).build((4, 5, 4))
     with pytest.raises(ValueError, match="weights are not shared"):
-        Model([layer, Flatten(), Dense(2)], loss=CategoricalCrossEntropy()).build((4, 5, 4))
+        Model([layer, Flatten(), Dense(2, activation=Softmax())], loss=CategoricalCrossEntropy()).build((4, 5, 4))
 
 
 def test_a_layer_inside_two_composites_is_refused():
