@@ -399,3 +399,9 @@ def test_a_wrong_composite_would_be_found():
             return Network.backward(self, G, tape)
     with pytest.raises(CheckError):
         check_layer(Forgetful([Dense(3)]), (3,))
+
+
+@pytest.mark.parametrize("layers", [Dense(3), None, 3])
+def test_a_residual_layer_of_no_list_names_its_argument(layers):
+    with pytest.raises(TypeError, match="layers must be a list of layers; got"):
+        Residual(layers)
