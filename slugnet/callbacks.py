@@ -9,8 +9,6 @@ import csv
 import os
 from collections.abc import Callable
 
-import numpy as np
-
 from .component import require_instance, require_integer, require_number
 from .model import Callback
 

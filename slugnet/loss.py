@@ -13,9 +13,8 @@ __all__ = ['mean_over_examples', 'share', 'squared_error', 'squared_error_gradie
 # %% ../nbs/loss.ipynb #98930a04
 import numpy as np
 
-from slugnet.activation import (
-    ELU, GELU, Activation, Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh, sigmoid,
-)
+from .activation import ELU, GELU, Activation, Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU
+from .activation import Softmax, Softplus, Tanh, sigmoid
 from .component import Component, require_number
 
 # %% ../nbs/loss.ipynb #2ef5ec8e

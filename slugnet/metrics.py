@@ -7,6 +7,8 @@ __all__ = ['accuracy', 'standard_error', 'confusion_matrix', 'precision', 'recal
            'r2']
 
 # %% ../nbs/metrics.ipynb #a6e83da5
+import math
+
 import numpy as np
 
 from .component import require_integer, require_number
@@ -293,10 +295,15 @@ def r2(y_true, y_pred) -> float:
     y_true, y_pred : array_like, shape (m,) or (m, n_out)
         Targets and predictions, of the same shape; of several outputs the mean is taken.
 
+    Returns
+    -------
+    float
+        NaN where the targets of an output are all equal, for then there is nothing to explain.
+
     Raises
     ------
     TypeError, ValueError
-        If they are no numbers, the shapes differ, or the targets of an output are all equal.
+        If they are no numbers, or the shapes differ.
 
     Examples
     --------
@@ -305,7 +312,7 @@ def r2(y_true, y_pred) -> float:
     """
     y_true, y_pred = _numbers(y_true, y_pred)
     if np.any(np.ptp(y_true, axis=0) == 0):
-        raise ValueError("y_true must vary: R² has no meaning where all targets of an output are equal")
+        return math.nan
     mean = y_true.mean(axis=0)
     left = np.sum((y_true - y_pred) ** 2, axis=0) / np.sum((y_true - mean) ** 2, axis=0)
     return float(np.mean(1 - left))  # eq-metrics-r2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import json
 import math
 import os
@@ -394,7 +395,7 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024) -> dict[str,
     """`evaluate` on examples that were checked."""
     total = mass = 0.0
     decisions, scores = [], []
-    scored = {name for name, metric in metrics.items() if getattr(metric, "takes_scores", False)}
+    scored = {name for name, metric in metrics.items() if getattr(_whole(metric), "takes_scores", False)}
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
@@ -412,6 +413,18 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024) -> dict[str,
     return {"loss": total / mass, **{name: float(metric(truth, seen[name])) for name, metric in metrics.items()}}
 
 
+def _whole(metric: Callable) -> Callable:
+    """The function of which a metric is perhaps a `functools.partial`."""
+    return metric.func if isinstance(metric, functools.partial) else metric
+
+
+def _metric_name(metric: Callable) -> str:
+    """The name under which a metric is reported; a partial function shows the arguments that it fixes."""
+    name = getattr(_whole(metric), "__name__", type(metric).__name__)
+    fixed = metric.keywords.items() if isinstance(metric, functools.partial) else ()
+    return name + "".join(f" {key}={value}" for key, value in fixed)
+
+
 def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Callable]:
     """The metrics by name; losses of classes report the accuracy."""
     if isinstance(metrics, str) or not isinstance(metrics, Sequence):
@@ -421,7 +434,7 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
         if metric == "accuracy" and loss.classifies:
             named["accuracy"] = accuracy
         elif callable(metric):
-            named[getattr(metric, "__name__", type(metric).__name__)] = metric
+            named[_metric_name(metric)] = metric
         else:
             raise ValueError(f"metrics: {metric!r} is neither a function, nor 'accuracy' with a loss "
                              "of classes")

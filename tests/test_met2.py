@@ -1,5 +1,6 @@
 """Metrics against scikit-learn, the range test and its bad input, beyond what the notebooks hold."""
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -74,7 +75,6 @@ def test_nothing_is_broadcast(metric):
     ((metrics.top_k_accuracy, [0.0, 1.0], np.eye(2), 1), ValueError, "y_true must be 2 integers"),
     ((metrics.top_k_accuracy, [0], np.eye(2), 1), ValueError, "y_true must be 2 integers"),
     ((metrics.top_k_accuracy, [0, 1], [[np.nan, 0], [0, 1]], 1), ValueError, "NaN"),
-    ((metrics.r2, [1.0, 1.0], [1.0, 2.0]), ValueError, "y_true must vary"),
     ((metrics.r2, ["a", "b"], ["a", "b"]), TypeError, "y_true must be numbers"),
     ((plot.confusion, [[1, 2, 3], [4, 5, 6]]), ValueError, "square"),
     ((plot.confusion, [[1, -2], [4, 5]]), ValueError, "at least 0"),
@@ -149,3 +149,15 @@ def test_all_rates_are_tried_if_nothing_explodes():
 def test_bad_input_of_the_range_test(change, error, text):
     with pytest.raises(error, match=text):
         learning_rate_range_test(**{"model": classifier(), "X": X, "y": Y, **change})
+
+
+def test_r2_of_equal_targets_is_nan_and_does_not_stop_a_fit():
+    assert np.isnan(metrics.r2([1.0, 1.0], [1.0, 2.0]))
+
+
+def test_a_partial_metric_keeps_its_scores_and_shows_its_arguments():
+    X, y = np.random.default_rng(0).standard_normal((30, 4)), np.arange(30) % 3
+    model = Model([Dense(3, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
+    model.fit(X, y, epochs=1, progress=False)
+    found = model.evaluate(X, y, metrics=[functools.partial(metrics.top_k_accuracy, k=k) for k in (1, 2, 3)])
+    assert found["top_k_accuracy k=1"] == found["accuracy"] <= found["top_k_accuracy k=2"] <= found["top_k_accuracy k=3"] == 1

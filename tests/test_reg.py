@@ -94,7 +94,10 @@ def test_projection_of_any_shape(shape, axis):
 
 def test_copies_and_files_carry_everything(tmp_path):
     first = model(penalty=ElasticNet(0.1, 0.2))
-    augment = lambda X, rng: X + 0.1 * rng.standard_normal(X.shape)
+
+    def augment(X, rng):
+        return X + 0.1 * rng.standard_normal(X.shape)
+
     first.fit(X, y, epochs=1, augment=augment, progress=False)
     first.save(tmp_path / "model")
     twins = [load(tmp_path / "model"), copy.deepcopy(first), pickle.loads(pickle.dumps(first))]
