@@ -399,7 +399,11 @@ class GlobalPooling(Layer):
         """The pixels of each channel in a row, shape (m, c, pixels), and a buffer for the outputs, (m, c)."""
         tape[self]["shape"] = X.shape
         tape[self]["X"] = X = X.reshape(*X.shape[:2], -1)
-        return X, tape.buffer(self, "H", X.shape[:2], X.dtype)
+        return X, self.numbers("H", X, tape)
+
+    def numbers(self, name: str, X: np.ndarray, tape: Tape) -> np.ndarray:
+        """A buffer for a number a channel, (m, c), with the batch innermost as in the images X."""
+        return tape.buffer(self, name, X.shape[1::-1], X.dtype).T
 
 
 class GlobalMaxPooling(GlobalPooling):
@@ -422,10 +426,12 @@ class GlobalMaxPooling(GlobalPooling):
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray:
         """The gradient in X (m, c, *sizes)."""
         page = tape[self]
-        X = page["X"]
+        X, H = page["X"], page["H"].T
+        given = self.numbers("G", X, tape)
+        given[...] = G
         out, wins, seen = (tape.buffer(self, name, X.shape, np.dtype(dtype))
                            for name, dtype in (("G_in", G.dtype), ("wins", bool), ("seen", bool)))
-        return global_max_gradient(X, page["H"], G, out, wins, seen).reshape(page["shape"])
+        return global_max_gradient(X, H, given, out, wins, seen).reshape(page["shape"])
 
 # %% ../../nbs/layers/pooling.ipynb #171083e0
 class GlobalMeanPooling(GlobalPooling):
@@ -448,5 +454,7 @@ class GlobalMeanPooling(GlobalPooling):
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray:
         """The gradient in X (m, c, *sizes)."""
         page = tape[self]
+        given = self.numbers("G", page["X"], tape)
+        given[...] = G
         out = tape.buffer(self, "G_in", page["X"].shape, G.dtype)
-        return global_mean_gradient(G, out).reshape(page["shape"])
+        return global_mean_gradient(given, out).reshape(page["shape"])
