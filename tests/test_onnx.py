@@ -20,9 +20,8 @@ from slugnet.contract import Tape
 LEFT_OUT = {
     r"gemm_(alpha|beta|all_attributes)": "a dense layer has no factor before the product or the bias",
     r"gemm_default_matrix_bias": "a bias belongs to a unit, not to a unit and an example",
-    r"(averagepool|maxpool)_3d.*": "images have one or two axes in space",
     r"(averagepool|maxpool)_2d_ceil.*": "the size of the output is rounded down; padding makes a last window whole",
-    r"(averagepool|maxpool)_2d_dilations": "windows of pooling have no gaps",
+    r"(averagepool|maxpool)_[23]d_dilations.*": "windows of pooling have no gaps",
     r"maxpool_2d_uint8": "layers compute with floats",
     r"maxpool_with_argmax.*": "the place of the maximum is a matter of the backward pass and is not returned",
     r"flatten_(axis[023]|negative_axis[124])": "the first axis is the batch and stays",
