@@ -312,8 +312,10 @@ def gelu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 def gelu_derivative(A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The derivative of GELU in the tanh form, from its input and its output."""
-    gate, slope = _gate(A), 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * A * A)
-    return np.add(gate, H * (1 - gate) * slope, out=out)  # eq-activation-gelu-derivative
+    gate = _gate(A)
+    rest = H * (1 - gate)
+    rest = 2 * math.sqrt(2 / math.pi) * (rest + 3 * 0.044715 * (rest * A) * A)
+    return np.add(gate, rest, out=out)  # eq-activation-gelu-derivative
 
 # %% ../nbs/activation.ipynb #8459528f
 def normal_cdf(A: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def suggested(rates: np.ndarray, means: np.ndarray) -> float | None:
 
 # %% ../nbs/learning-rate.ipynb #5b242f5f
 class _Rising(Callback):
-    """Set the rate of each step, note its loss, and end training when the rates are used up or the loss explodes."""
+    """Set the rate of each step, note its loss; end training when rates are used up or the loss explodes."""
 
     def __init__(self, rates: np.ndarray, explosion: float):
         self.rates, self.explosion = rates, explosion
@@ -81,13 +81,14 @@ class RangeTest:
         """Draw losses and suggestion over the rates with matplotlib, and return the figure."""
         from slugnet.plot import INK, PALETTE, figure
 
-        fig, ax = figure(width=5, height=2.8) if ax is None else (ax.figure, ax)
-        ax.semilogx(self.rates, self.losses, "o", markersize=3, alpha=0.5, color=PALETTE[0], label="minibatch")
-        ax.semilogx(self.rates, self.smoothed, "-", color=PALETTE[1], label="smoothed")
-        if self.suggestion is not None:
+        fig, ax = figure(width=5, height=2.8) if ax is None else (ax.figure, ax)  # no-mutant: drawing
+        dots = dict(markersize=3, alpha=0.5, color=PALETTE[0], label="minibatch")  # no-mutant: drawing
+        ax.semilogx(self.rates, self.losses, "o", **dots)
+        ax.semilogx(self.rates, self.smoothed, "-", color=PALETTE[1], label="smoothed")  # no-mutant: drawing
+        if self.suggestion is not None:  # no-mutant: drawing
             ax.axvline(self.suggestion, color=INK, linestyle="--", label=f"suggestion, {self.suggestion:.2g}")
-        top = max(self.losses[0], self.smoothed.max())
-        ax.set(xlabel="learning rate", ylabel="loss", ylim=(0, 1.1 * top))
+        top = max(self.losses[0], self.smoothed.max())  # no-mutant: drawing
+        ax.set(xlabel="learning rate", ylabel="loss", ylim=(0, 1.1 * top))  # no-mutant: drawing
         ax.legend()
         return fig
 
@@ -136,7 +137,8 @@ def learning_rate_range_test(model: Model, X, y, lowest: float = 1e-5, highest: 
     watch = _Rising(rates, require_number("explosion", explosion, above=1))
     twin = copy.deepcopy(model)
     try:
-        twin.fit(X, y, epochs=steps, batch_size=batch_size, callbacks=[watch], progress=False)
+        twin.fit(X, y, epochs=steps, batch_size=batch_size, callbacks=[watch],
+                 progress=False)  # no-mutant: prints only
     except (_Finished, FloatingPointError):
         pass
     if not watch.losses:

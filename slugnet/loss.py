@@ -293,8 +293,11 @@ def smooth_labels(Y: np.ndarray, K: int, label_smoothing: float, dtype=float) ->
     array([[0.1, 0.9]])
     """
     if Y.dtype.kind == "i":
-        Y = -subtract_targets(np.zeros((len(Y), K), dtype), Y)
-    return (1 - label_smoothing) * Y + label_smoothing / K  # eq-loss-smoothing
+        rows = np.zeros((len(Y), K), dtype)
+        rows[np.arange(len(Y)), Y] = 1 - label_smoothing
+    else:
+        rows = (1 - label_smoothing) * Y
+    return np.add(rows, label_smoothing / K, out=rows)  # eq-loss-smoothing
 
 # %% ../nbs/loss.ipynb #6beb0280
 def hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
