@@ -519,7 +519,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     built = self if self.is_built else self._rehearse(X.shape[1:])
     X, Y, w = built._examples(X, y, sample_weight)
     if augment is not None:
-        _augmented(augment, X[:1], np.random.default_rng(0))
+        _augmented(augment, X[:1], np.random.default_rng(0))  # no-mutant: any examples will do
     held = None
     if validation_split:
         kept, out = split_indices(len(X), validation_split, self._generator(_SPLIT))
