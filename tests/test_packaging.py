@@ -11,6 +11,7 @@ from pathlib import Path
 
 import notebooks
 import pytest
+from filelock import FileLock
 
 ROOT, SETTINGS = notebooks.ROOT, notebooks.settings()
 MODULES = sorted(notebooks.modules(ROOT))
@@ -32,9 +33,13 @@ def python(code: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the source archive; the wheel is built from the archive."""
+    """A folder with the wheel and the source archive; the wheel is built from the archive.
+
+    Building writes into the checkout, so that two workers must not do it at the same time.
+    """
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "build.lock"):
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
     return folder
 
 
