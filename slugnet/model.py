@@ -122,7 +122,7 @@ def _inputs(X, input_shape: tuple | None) -> np.ndarray:
 def _inputs_for(self, X) -> np.ndarray:
     """X, checked against the model: its shape, and the values that the first layer takes."""
     X = _inputs(X, self.input_shape)
-    first = next(network.unrolled(self.layers))
+    first = self._first_layer
     if first.takes_indices and X.dtype.kind not in "biu" and not (np.isrealobj(X) and (X == np.floor(X)).all()):
         raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
     first.require_inputs(X)
@@ -131,8 +131,8 @@ def _inputs_for(self, X) -> np.ndarray:
 
 def _batch(self, X: np.ndarray, tape: Tape) -> np.ndarray:
     """Some examples, in a buffer of the tape: in the model's dtype, or integers where they are indices."""
-    takes_indices = next(network.unrolled(self.layers)).takes_indices
-    batch = tape.buffer(self, "X", X.shape, np.dtype(np.intp) if takes_indices else self.dtype)
+    dtype = np.dtype(np.intp) if self._first_layer.takes_indices else self.dtype
+    batch = tape.buffer(self, "X", X.shape, dtype)
     np.copyto(batch, X, casting="unsafe")
     return batch
 
@@ -341,7 +341,7 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape(train, self._noise if train else None)
-    tape.end = next(network.unrolled(self.layers))
+    tape.end = self._first_layer
     J, _ = network.loss_and_gradient(self.layers, self.loss, self._batch(X, tape), Y, tape, w, self.penalty)
     return J.item(), {name: part.copy() for name, part in self._named(self.grad)}
 
@@ -623,7 +623,7 @@ def _step(self, plan, rows: np.ndarray, tapes: dict) -> float:
     tape = tapes.get(len(rows))
     if tape is None:
         tape = tapes[len(rows)] = Tape(train=True, rng=self._noise)
-        tape.end = next(network.unrolled(self.layers))
+        tape.end = self._first_layer
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0
@@ -954,6 +954,11 @@ class Model:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, from the input to the output."""
         return tuple(self._network.layers)
+
+    @property
+    def _first_layer(self) -> Layer:
+        """The layer that sees the inputs: it says which it takes, and ends the backward pass."""
+        return next(network.unrolled(self.layers))
 
     @property
     def output_shapes(self) -> list[tuple]:
