@@ -89,7 +89,7 @@ def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """max(a, 0) of each entry; for complex numbers, by their real part."""
     if np.iscomplexobj(A):
         return np.multiply(A, A.real > 0, out=out)
-    return np.maximum(A, 0, out=out)  # eq-activation-relu
+    return A.clip(0.0, np.inf, out=out)  # eq-activation-relu
 
 
 def relu_derivative(H: np.ndarray) -> np.ndarray:

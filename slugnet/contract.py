@@ -113,7 +113,7 @@ class Tape:
         numpy.ndarray
             Of that shape and dtype. Its contents are those of the last pass, or arbitrary.
         """
-        page = self[layer]
+        page = self._pages.get(layer) or self[layer]
         array = page.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             array = page[name] = batch_last(shape, dtype)
@@ -318,12 +318,12 @@ class ActivatedLayer(Layer):
         """The outputs H = φ(A), shape (m, *output_shape), of a batch X (m, *input_shape)."""
         page = tape[self]
         page["A"] = A = self.affine(X, tape)
-        page["H"] = H = self.activation(A, out=tape.buffer(self, "H", A.shape, A.dtype))  # eq-contract-halves
+        page["H"] = H = self.activation(A, out=tape.buffer_like(self, "H", A, A.dtype))  # eq-contract-halves
         return H
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
         """From the gradient in H to that in X, by way of that in A; see `Layer.backward`."""
         page = tape[self]
-        G_A = tape.buffer(self, "G_A", G.shape, G.dtype)
+        G_A = tape.buffer_like(self, "G_A", page["A"], G.dtype)
         self.activation.vjp(G, page["A"], page["H"], out=G_A)  # eq-contract-halves
         return self.affine_backward(G_A, tape)

@@ -304,6 +304,9 @@ def blocks(work: np.ndarray, *vectors: np.ndarray) -> Iterator[list[np.ndarray]]
     [4]
     """
     length, end = max(1, len(work)), len(vectors[0])
+    if length == end:
+        yield [work, *vectors]
+        return
     for start in range(0, end, length):
         yield [work[:end - start], *(vector[start:start + length] for vector in vectors)]
 

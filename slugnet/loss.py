@@ -38,7 +38,7 @@ def mean_over_examples(L: np.ndarray, weights: np.ndarray | None = None):
     2.0
     """
     if weights is None:
-        return np.sum(L) / len(L)  # eq-loss-mean
+        return np.add.reduce(L) / len(L)  # eq-loss-mean
     return np.sum(weights * L) / np.sum(weights)  # eq-loss-weighted
 
 # %% ../nbs/loss.ipynb #385c0f9b
@@ -260,10 +260,10 @@ def softmax_cross_entropy(A: np.ndarray, Y: np.ndarray, out: np.ndarray | None =
     >>> L, D
     (array([10000.]), array([[ 1., -1.]]))
     """
-    Z = np.subtract(A, A.real.max(axis=1, keepdims=True), out=out)
+    Z = np.subtract(A, np.maximum.reduce(A.real, axis=1, keepdims=True), out=out)
     chosen = at_targets(Z, Y)
     S = np.exp(Z, out=Z)
-    total = S.sum(axis=1)
+    total = np.add.reduce(S, axis=1)
     S /= total[:, None]
     L = np.log(total) - chosen  # eq-loss-softmax-logits
     return L, subtract_targets(S, Y)  # eq-loss-softmax-derivation

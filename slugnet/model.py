@@ -173,7 +173,7 @@ def build(self, input_shape: tuple) -> "Model":
         raise ValueError(f"the model is built already, for input_shape={self.input_shape}; make a new one")
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     shape = tuple(require_integer("input_shape", n, minimum=1) for n in shape)
-    chain = list(network.unrolled(self.layers))
+    chain = network.unrolled(self.layers)
     if not chain:
         raise ValueError("the model has no layers: add one")
     _refuse_bound(self.layers)
@@ -958,7 +958,7 @@ class Model:
     @property
     def _first_layer(self) -> Layer:
         """The layer that sees the inputs: it says which it takes, and ends the backward pass."""
-        return next(network.unrolled(self.layers))
+        return network.unrolled(self.layers)[0]
 
     @property
     def output_shapes(self) -> list[tuple]:

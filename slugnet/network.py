@@ -64,11 +64,14 @@ def backpropagate(layers: Sequence[Layer], G: np.ndarray, tape: Tape) -> np.ndar
     return G
 
 # %% ../nbs/backpropagation.ipynb #0e59e8eb
-def leaves(layers: Sequence[Layer]) -> Iterator[Layer]:
+def leaves(layers: Sequence[Layer]) -> list[Layer]:
     """Every layer, each followed by those that it holds in its attribute `layers`, if any."""
+    found = []
     for layer in layers:
-        yield layer
-        yield from leaves(getattr(layer, "layers", ()))
+        found.append(layer)
+        if inner := getattr(layer, "layers", None):
+            found += leaves(inner)
+    return found
 
 
 def refuse_repeats(layers: Sequence[Layer]) -> None:
@@ -159,10 +162,12 @@ class Network(Layer):
         return backpropagate(self.layers, G, tape)
 
 # %% ../nbs/backpropagation.ipynb #af67d6a3
-def unrolled(layers: Sequence[Layer]) -> Iterator[Layer]:
+def unrolled(layers: Sequence[Layer]) -> list[Layer]:
     """The layers in a row, with those of a `Network` in its place."""
+    chain = []
     for layer in layers:
-        yield from unrolled(layer.layers) if type(layer) is Network else [layer]
+        chain += unrolled(layer.layers) if type(layer) is Network else [layer]
+    return chain
 
 
 def takes_joint_form(top: Layer, loss: Loss) -> bool:
@@ -252,7 +257,7 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
     H = feedforward(below, X, tape)
     if takes_joint_form(top, loss):
         A = top.affine(H, tape)
-        G_A = tape.buffer(top, "G_A", A.shape, A.dtype)
+        G_A = tape.buffer_like(top, "G_A", A, A.dtype)
         J, _ = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
         G = top.affine_backward(G_A, tape)
     else:

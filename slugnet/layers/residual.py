@@ -71,7 +71,7 @@ class Residual(Network):
 
 def _refuse_indices(layer: Layer, branch: Sequence[Layer]) -> None:
     """Raise a ValueError if the branch begins with a layer of indices, which cannot be added up."""
-    first = next(unrolled(branch), None)
+    first = next(iter(unrolled(branch)), None)
     if first is not None and first.takes_indices:
         raise ValueError(f"{type(layer).__name__} cannot begin with {first!r}, which takes indices: "
                          "put it before")
@@ -119,7 +119,7 @@ def joined_shape(shapes: Sequence[tuple], join: str) -> tuple:
 
 def _firsts(network: Network) -> list[Layer]:
     """The layers that see the inputs themselves."""
-    found = [next(unrolled([layer]), None) for layer in network.layers]
+    found = [next(iter(unrolled([layer])), None) for layer in network.layers]
     return [first for first in found if first is not None]
 
 
