@@ -273,10 +273,12 @@ def label_exported(page: Page, book: Book, code: Tag, module: str, defined: list
     block["class"] = [*block["class"], "exported"]
     label = page.new("div", page.new("a", module, cls="module-name", href=address, title="this cell goes into the package"),
                      cls="module-line")
-    for name in defined:
-        if (module, name) in book.reference:
-            label.append(page.new("a", name, cls="reference-name", href=page.link(book.reference[module, name]),
-                                  title=f"{name} in the API reference"))
+    public = [name for name in defined if (module, name) in book.reference]
+    if public:
+        label.append(page.new("span", "API:", cls="reference-word"))
+    for name in public:
+        label.append(page.new("a", name, cls="reference-name", href=page.link(book.reference[module, name]),
+                              title=f"{name} in the API reference"))
     block.insert(0, label)
 
 

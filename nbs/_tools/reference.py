@@ -5,9 +5,9 @@ The package is read with griffe and never imported. `entries` gives every public
 must hold is tested in tests/test_reference.py.
 """
 import ast
-import builtins
 import doctest
 import html
+import itertools
 import logging
 import re
 from dataclasses import dataclass
@@ -56,13 +56,15 @@ class Entry:
     @property
     def address(self) -> str:
         """The page and the anchor, from the site's folder."""
-        return f"{FOLDER}/{page_name(self.module)}.html#{self.name}"
+        anchor = self.owner.name if self.kind == "property" else self.name     # properties stand in their class's table
+        return f"{FOLDER}/{page_name(self.module)}.html#{anchor}"
 
     @cached_property
     def sections(self) -> dict:
         """The sections of its own docstring by kind; References and Notes come as text."""
         found = {"text": []}
-        for section in (self.object.docstring.parse("numpy", warnings=False) if self.object.docstring else []):
+        text = self.object.docstring.value if self.object.docstring else ""
+        for section in griffe.Docstring(text).parse("numpy", warnings=False):   # without a parent: types stay as written
             kind = section.kind.value
             if kind == "text":
                 found["text"].append(section.value)
@@ -79,7 +81,11 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first sentence of the docstring, on one line."""
+        """The first paragraph of the docstring on one line; of a constant, the comment `#:` above it."""
+        if self.kind == "constant":
+            above = self.module.filepath.read_text(encoding="utf-8").split("\n")[:self.object.lineno - 1]
+            lines = list(itertools.takewhile(lambda line: line.startswith("#: "), reversed(above)))
+            return " ".join(line[3:] for line in reversed(lines))
         text = "\n".join(self.sections["text"]).split("\n\n")[0]
         return " ".join(text.split())
 
@@ -214,17 +220,10 @@ class Reference:
         """The methods and properties that a class has of its own."""
         return [e for e in self.entries if e.owner is owner]
 
-    def model(self, entry: Entry) -> Entry | None:
-        """What a method overrides: the same name in the nearest base class that documents it."""
-        if entry.owner is None:
-            return None
-        found = (self.by_path.get(f"{b.module.path}.{b.name}.{entry.short}") for b in self.bases(entry.owner))
-        return next((e for e in found if e is not None and e.summary), None)
-
     def models(self, entry: Entry) -> list[Entry]:
-        """All that a method overrides, nearest first."""
+        """What a method overrides, nearest first; for a class that inherits its arguments, the classes above."""
         if entry.owner is None:
-            return []
+            return self.bases(entry) if entry.object.is_class and "__init__" not in entry.object.members else []
         found = (self.by_path.get(f"{b.module.path}.{b.name}.{entry.short}") for b in self.bases(entry.owner))
         return [e for e in found if e is not None]
 
@@ -237,7 +236,8 @@ class Reference:
 
     def summary(self, entry: Entry) -> str:
         """The summary, or that of what is overridden."""
-        return next((e.summary for e in [entry, *self.models(entry)] if e.summary), "")
+        sources = [entry, *(self.models(entry) if entry.owner else [])]
+        return next((e.summary for e in sources if e.summary), "")
 
     def attributes(self, owner: Entry) -> list[Item]:
         """What the section Attributes says, its own and then that of base classes; a nearer one wins."""
@@ -255,12 +255,12 @@ class Writer:
     """Writes the pages of a reference as Markdown with pieces of HTML."""
 
     def __init__(self, reference: Reference, settings: dict):
-        self.reference, self.settings = reference, settings
+        self.reference, self.settings, self.page = reference, settings, ""
 
-    def link(self, target: Entry, text: str, page: str) -> str:
-        """A link to an entry from a page of the reference."""
+    def link(self, target: Entry, text: str) -> str:
+        """A link to an entry from the page that is being written."""
         path, _, anchor = target.address.partition("#")
-        address = f"#{anchor}" if path == f"{FOLDER}/{page}.html" else f"{path.removeprefix(FOLDER + '/')}#{anchor}"
+        address = f"#{anchor}" if path == f"{FOLDER}/{self.page}.html" else f"{path.removeprefix(FOLDER + '/')}#{anchor}"
         return f'<a href="{html.escape(address)}">{text}</a>'
 
     def inline(self, text: str, near: Entry) -> str:
@@ -270,7 +270,7 @@ class Writer:
             target = self.reference.resolve(name, near) if re.fullmatch(r"[\w.]+(\(\))?", name) else None
             markup = f"<code>{html.escape(name)}</code>"
             is_new = target is not None and target is not near
-            kept.append(self.link(target, markup, page_name(near.module)) if is_new else markup)
+            kept.append(self.link(target, markup) if is_new else markup)
             return f"\ue000{len(kept) - 1}\ue001"
 
         kept: list[str] = []
@@ -288,7 +288,7 @@ class Writer:
         def name(match: re.Match) -> str:
             target = self.reference.resolve(match.group(), near)
             is_class = target is not None and target.object.is_class
-            return self.link(target, match.group(), page_name(near.module)) if is_class else match.group()
+            return self.link(target, match.group()) if is_class else match.group()
         return re.sub(r"\b(?:slugnet\.)?(?:\w+\.)*[A-Z]\w+\b", name, html.escape(text.replace("`", ""), quote=False))
 
     # ------------------------------------------------------------ a signature
@@ -308,7 +308,7 @@ class Writer:
             returns = f" → {self.type(str(function.returns).strip(chr(34)), entry)}"
         length = len(entry.short) + sum(map(len, plain)) + len(re.sub("<.*?>", "", returns)) + 2 * len(plain) + 6
         is_short = length <= WIDTH or not pieces
-        inner = ", ".join(pieces) if is_short else "\n" + "".join(f"    {p},\n" for p in pieces)
+        inner = ", ".join(pieces) if is_short else "".join(f'<span class="parameter">{p},</span>' for p in pieces)
         return (f'<pre class="signature"><code>{word}<span class="fu">{entry.short}</span>({inner}){returns}</code></pre>')
 
     def pieces(self, entry: Entry) -> tuple[list[str], list[str]]:
@@ -357,7 +357,7 @@ class Writer:
         """A note that a section stands in the base class."""
         if source is entry:
             return ""
-        return f"as in {self.link(source, f'<code>{source.name}</code>', page_name(entry.module))}"
+        return f"as in {self.link(source, f'<code>{source.name}</code>')}"
 
     def table(self, title: str, heads: tuple, rows: list, note: str = "") -> list[str]:
         """A titled table; on a phone each row stands as a block."""
@@ -381,18 +381,15 @@ class Writer:
                 lines += self.table(title, heads, rows, self.taken(entry, source))
         items, source = self.reference.items(entry, "raises")
         if items:
-            rows = [(self.errors(i.type, source), self.cell(i.text, source)) for i in items]
+            rows = [(self.type(i.type, source), self.cell(i.text, source)) for i in items]
             lines += self.table("Raises", ("Error", "When"), rows, self.taken(entry, source))
         return lines
 
-    def errors(self, text: str, near: Entry) -> str:
-        """Names of errors: those of the package as links."""
-        return self.type(text, near)
-
     def attributes(self, entry: Entry) -> list[str]:
         """The table of the attributes: documented ones, and properties."""
-        rows = [(f"<code>{i.name}</code>", self.type(i.type, entry), self.cell(i.text, entry)) for i in self.reference.attributes(entry)]
-        seen = {i.name for i in self.reference.attributes(entry)}
+        own = entry.items("attributes")
+        rows = [(f"<code>{i.name}</code>", self.type(i.type, entry), self.cell(i.text, entry)) for i in own]
+        seen = {i.name for i in own}
         properties = [e for e in self.reference.of(entry) if e.kind == "property" and e.short not in seen]
         rows += [(f"<code>{e.short}</code>", self.type(str(e.object.annotation or e.object.returns
                   if e.object.is_function else e.object.annotation or ""), e), self.inline(self.reference.summary(e), e))
@@ -401,14 +398,17 @@ class Writer:
 
     def inherited(self, entry: Entry) -> list[str]:
         """One line for each base class: what it passes on."""
-        lines, seen = [], {e.short for e in self.reference.of(entry)}
+        lines, seen = [], {e.short for e in self.reference.of(entry)} | {i.name for i in entry.items("attributes")}
         for base in self.reference.bases(entry):
             fresh = [e for e in self.reference.of(base) if e.short not in seen]
             seen |= {e.short for e in fresh}
-            names = ", ".join(self.link(e, f"<code>{e.short}</code>", page_name(entry.module)) for e in fresh)
+            names = [self.link(e, f"<code>{e.short}</code>") for e in fresh]
+            names += [self.link(base, f"<code>{i.name}</code>") for i in base.items("attributes")
+                      if i.name not in seen]
+            seen |= {i.name for i in base.items("attributes")}
             if names:
-                start = self.link(base, f"<code>{base.name}</code>", page_name(entry.module))
-                lines.append(f'<p class="reference-inherited">Inherited from {start}: {names}</p>')
+                start = self.link(base, f"<code>{base.name}</code>")
+                lines.append(f'<p class="reference-inherited">Inherited from {start}: {", ".join(names)}</p>')
         return lines
 
     def examples(self, entry: Entry) -> list[str]:
@@ -421,7 +421,7 @@ class Writer:
                 continue
             code: list[str] = []
             for example in doctest.DocTestParser().get_examples(text):
-                code.append(example.source.rstrip("\n"))
+                code.append(re.sub(r"  # doctest: .*", "", example.source).rstrip("\n"))
                 if example.want or example.exc_msg:
                     lines += [*fenced(code), *raw([output(example.want)])]
                     code = []
@@ -452,7 +452,7 @@ class Writer:
         text = "\n\n".join(entry.sections["text"]) or self.reference.summary(entry)
         body += self.paragraphs(text, entry)
         bases = [b for b in self.reference.bases(entry)[:1] if entry.kind == "class"]
-        body += [f'<p class="reference-inherited">A kind of {self.link(b, f"<code>{b.name}</code>", page_name(entry.module))}</p>'
+        body += [f'<p class="reference-inherited">A kind of {self.link(b, f"<code>{b.name}</code>")}</p>'
                  for b in bases]
         body += self.parameters(entry) if entry.signature else []
         body += self.attributes(entry) if entry.kind == "class" else []
@@ -465,6 +465,7 @@ class Writer:
 
     def module(self, module: griffe.Module) -> str:
         """The page of a module."""
+        self.page = page_name(module)
         own = [e for e in self.reference.entries if e.module is module and e.kind != "property"]
         lines = front(module.path, purpose(module))
         for entry in own:
@@ -473,6 +474,7 @@ class Writer:
 
     def index(self) -> str:
         """The page that lists all names, one line each, under their modules."""
+        self.page = "index"
         count = sum(e.owner is None for e in self.reference.entries)
         lines = front("API reference", "Every public name of the package, with its signature, parameters, errors and an example that is tested.")
         lines += [f"The package has {count} public names. Each stands here once, in the module that defines it; "
@@ -480,11 +482,11 @@ class Writer:
                   "errors, examples, the place in the book where it is derived, and its source.", ""]
         for module in modules(self.reference.package):
             own = [e for e in self.reference.entries if e.module is module and e.owner is None]
-            head = f"[{module.path}]({page_name(module)}.md)" if own else module.path
+            head = f"[{page_name(module)}]({page_name(module)}.md)" if own else page_name(module)
             lines += [f"## {head} {{#{module.path}}}", "", purpose(module), ""]
             shared = [n for n in exports(module) if module.members.get(n) is not None and module.members[n].is_alias]
             lines += raw([self.shared(module, shared)] if shared else [])
-            rows = [(self.link(e, f"<code>{e.name}</code>", "index"), self.index_line(e)) for e in own]
+            rows = [(self.link(e, f"<code>{e.name}</code>"), self.index_line(e)) for e in own]
             body = "".join(f"<tr><td>{a}</td><td>{b}</td></tr>" for a, b in rows)
             lines += raw([f'<table class="reference reference-index"><tbody>{body}</tbody></table>'] if rows else [])
         return "\n".join(lines)
@@ -496,7 +498,7 @@ class Writer:
     def shared(self, module: griffe.Module, names: list[str]) -> str:
         """The names that a module offers and another defines."""
         found = ((n, self.reference.by_path.get(str(module.members[n].target_path))) for n in names)
-        links = ", ".join(self.link(e, f"<code>{n}</code>", "index") for n, e in found if e is not None)
+        links = ", ".join(self.link(e, f"<code>{n}</code>") for n, e in found if e is not None)
         return f'<p class="reference-inherited">Offers from other modules: {links}</p>'
 
     def pages(self) -> dict[str, str]:
@@ -531,11 +533,6 @@ def fenced(code: list[str]) -> list[str]:
 def output(text: str) -> str:
     """What an example prints."""
     return f'<div class="cell-output"><pre><code>{html.escape(text.rstrip(chr(10)), quote=False)}</code></pre></div>'
-
-
-def is_error(name: str) -> bool:
-    """Whether a name is a built-in error."""
-    return isinstance(getattr(builtins, name, None), type) and issubclass(getattr(builtins, name), BaseException)
 
 
 def page_names(root: Path) -> list[str]:

@@ -61,7 +61,7 @@ def exists_in(root: Path, entry) -> bool:
     return exists_in(root, entry["href"])
 
 
-def write_config(root: Path, proc: Path, made: dict[str, list[str]]) -> None:
+def write_config(root: Path, proc: Path, made: dict[str, list]) -> None:
     """Join nbdev's addresses and the project's `_quarto.yml` into one file, with the pages made here as the last sections."""
     addresses = yaml.safe_load((root / "nbs" / "nbdev.yml").read_text(encoding="utf-8"))
     config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
@@ -106,7 +106,8 @@ def prepare(root: Path, settings: dict, draft: bool) -> Path:
     import pages  # it needs the ledger
     ledger = pages.ledger_pages(root, settings, run=not draft)
     api = reference.Writer(reference.Reference(root), settings).pages()
-    write_config(root, proc, {"API reference": list(api), "The ledger": list(ledger)})
+    write_config(root, proc, {"API reference": [{"text": "All names", "href": f"{reference.INDEX}.md"}, *list(api)[1:]],
+                              "The ledger": list(ledger)})
     (proc / reference.FOLDER).mkdir(exist_ok=True)
     for name, text in {**api, **ledger}.items():
         (proc / name).write_text(text, encoding="utf-8")
