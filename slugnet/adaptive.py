@@ -17,14 +17,56 @@ from .descent import BLOCK, Optimizer, Schedule, blocks
 
 # %% ../nbs/adaptive.ipynb #4cc3d778
 def accumulate(r: np.ndarray, grad: np.ndarray, rho: float, work: np.ndarray) -> None:
-    """Add squared gradients to their sum, r ← ρr + g ⊙ g, in place; every array has shape (P,)."""
+    """Add squared gradients to their sum, r ← ρr + g ⊙ g, in place.
+
+    Parameters
+    ----------
+    r : numpy.ndarray, shape (P,)
+        The sum; it is changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    rho : float
+        ρ, the share of the sum that stays.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> r = np.array([1.0])
+    >>> accumulate(r, np.array([3.0]), 0.5, np.empty(1))
+    >>> r
+    array([9.5])
+    """
     r *= rho
     r += np.multiply(grad, grad, out=work)  # eq-adaptive-adagrad, eq-adaptive-sum
 
 
 def scaled_step(theta: np.ndarray, direction: np.ndarray, r: np.ndarray, rate: float, epsilon: float,
                 work: np.ndarray) -> None:
-    """Go against a direction, each entry on its own scale, θ ← θ − ε d/(√r + δ), in place; shapes (P,)."""
+    """Go against a direction, each entry on its own scale, θ ← θ − ε d/(√r + δ), in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    direction : numpy.ndarray, shape (P,)
+        d, the gradient or a sum of gradients.
+    r : numpy.ndarray, shape (P,)
+        A sum of squared gradients.
+    rate : float
+        ε, the learning rate.
+    epsilon : float
+        δ, beside the root.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta = np.array([1.0])
+    >>> scaled_step(theta, np.array([6.0]), np.array([9.0]), 0.5, 0.0, np.empty(1))
+    >>> theta
+    array([0.])
+    """
     np.sqrt(r, out=work)
     work += epsilon
     np.divide(direction, work, out=work)
@@ -33,14 +75,63 @@ def scaled_step(theta: np.ndarray, direction: np.ndarray, r: np.ndarray, rate: f
 
 # %% ../nbs/adaptive.ipynb #0be5ccce
 def rmsprop_constants(rate: float, rho: float, epsilon: float) -> tuple[float, float]:
-    """ε′ and δ′, for which RMSProp is a `scaled_step` of the plain sum."""
+    """ε′ and δ′, for which RMSProp is a `scaled_step` of the plain sum.
+
+    Parameters
+    ----------
+    rate : float
+        ε, the learning rate.
+    rho : float
+        ρ, the share that the average keeps, below 1.
+    epsilon : float
+        δ, beside the root.
+
+    Returns
+    -------
+    rate : float
+        ε′.
+    epsilon : float
+        δ′.
+
+    Examples
+    --------
+    >>> rmsprop_constants(0.5, 0.75, 0.125)
+    (1.0, 0.25)
+    """
     scale = 1 / math.sqrt(1 - rho)
     return rate * scale, epsilon * scale  # eq-adaptive-rmsprop-folded
 
 # %% ../nbs/adaptive.ipynb #934834bf
 def adadelta_step(theta: np.ndarray, grad: np.ndarray, r: np.ndarray, u: np.ndarray, rate: float, rho: float,
                   epsilon: float, work: np.ndarray, spare: np.ndarray) -> None:
-    """A step of Adadelta, in place; every array has shape (P,)."""
+    """A step of Adadelta, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    r : numpy.ndarray, shape (P,)
+        The average of squared gradients; it is changed.
+    u : numpy.ndarray, shape (P,)
+        The average of squared changes; it is changed.
+    rate : float
+        ε, which scales the change.
+    rho : float
+        ρ, the share that both averages keep.
+    epsilon : float
+        δ, under both roots.
+    work, spare : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta, r, u = np.array([1.0]), np.zeros(1), np.zeros(1)
+    >>> adadelta_step(theta, np.array([4000.0]), r, u, 1.0, 0.75, 1e-6, np.empty(1), np.empty(1))
+    >>> theta.round(6)
+    array([0.998])
+    """
     r *= rho
     r += np.multiply(np.multiply(grad, grad, out=work), 1 - rho, out=work)
     np.divide(np.add(u, epsilon, out=work), np.add(r, epsilon, out=spare), out=work)
@@ -53,14 +144,69 @@ def adadelta_step(theta: np.ndarray, grad: np.ndarray, r: np.ndarray, u: np.ndar
 
 # %% ../nbs/adaptive.ipynb #9eb1dc1a
 def adam_constants(rate: float, t: int, beta1: float, beta2: float, epsilon: float) -> tuple[float, float]:
-    """ε′ and δ′ of step t = 1, 2, …, for which Adam is a `scaled_step` of the plain sums."""
+    """ε′ and δ′ of step t = 1, 2, …, for which Adam is a `scaled_step` of the plain sums.
+
+    Parameters
+    ----------
+    rate : float
+        ε, the learning rate.
+    t : int
+        The number of the step, from 1.
+    beta1 : float
+        ρ₁, the share that the average of gradients keeps.
+    beta2 : float
+        ρ₂, the share that the average of their squares keeps.
+    epsilon : float
+        δ, beside the root of the corrected average.
+
+    Returns
+    -------
+    rate : float
+        ε′.
+    epsilon : float
+        δ′.
+
+    Examples
+    --------
+    >>> adam_constants(0.5, 1, 0.5, 0.75, 0.125)
+    (0.5, 0.125)
+    """
     scale = math.sqrt((1 - beta2**t) / (1 - beta2))
     return rate * scale * (1 - beta1) / (1 - beta1**t), epsilon * scale  # eq-adaptive-adam-folded
 
 
 def adam_step(theta: np.ndarray, grad: np.ndarray, s: np.ndarray, r: np.ndarray, rate: float, epsilon: float,
               beta1: float, beta2: float, work: np.ndarray) -> None:
-    """A step of Adam with the constants of `adam_constants`, in place; every array has shape (P,)."""
+    """A step of Adam with the constants of `adam_constants`, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    s : numpy.ndarray, shape (P,)
+        The sum of gradients; it is changed.
+    r : numpy.ndarray, shape (P,)
+        The sum of squared gradients; it is changed.
+    rate : float
+        ε′.
+    epsilon : float
+        δ′.
+    beta1 : float
+        ρ₁, the share of `s` that stays.
+    beta2 : float
+        ρ₂, the share of `r` that stays.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta, s, r = np.array([1.0]), np.zeros(1), np.zeros(1)
+    >>> adam_step(theta, np.array([4.0]), s, r, 0.5, 0.0, 0.9, 0.999, np.empty(1))
+    >>> theta, s, r
+    (array([0.5]), array([4.]), array([16.]))
+    """
     s *= beta1
     s += grad
     accumulate(r, grad, beta2, work)
@@ -68,7 +214,29 @@ def adam_step(theta: np.ndarray, grad: np.ndarray, s: np.ndarray, r: np.ndarray,
 
 # %% ../nbs/adaptive.ipynb #5196f3b7
 def nadam_momentum(t: int, beta1: float, momentum_decay: float) -> tuple[float, float]:
-    """μ of step t = 1, 2, …, and the product of all up to it, or 0 once 1 does not feel it."""
+    """μ of step t = 1, 2, …, and the product of all up to it, or 0 once 1 does not feel it.
+
+    Parameters
+    ----------
+    t : int
+        The number of the step, from 1.
+    beta1 : float
+        ρ₁, to which the momentum grows.
+    momentum_decay : float
+        ψ, how fast it grows.
+
+    Returns
+    -------
+    momentum : float
+        μ of step t.
+    product : float
+        The product of μ over all steps up to t; 0 once 1 does not feel it.
+
+    Examples
+    --------
+    >>> nadam_momentum(1, beta1=0.5, momentum_decay=0.0)
+    (0.25, 0.25)
+    """
     product = 1.0
     for i in range(1, t + 1):
         if product < 1e-17:  # no-mutant: 1 minus it is 1
@@ -80,7 +248,37 @@ def nadam_momentum(t: int, beta1: float, momentum_decay: float) -> tuple[float, 
 
 def nadam_constants(rate: float, t: int, beta1: float, beta2: float, epsilon: float,
                     momentum_decay: float) -> tuple[float, float, float]:
-    """ε′ for the gradient, ε′ for the sum of gradients, and δ′, at step t = 1, 2, …"""
+    """What turns Nadam into two steps of `scaled_step` with the plain sums.
+
+    Parameters
+    ----------
+    rate : float
+        ε, the learning rate.
+    t : int
+        The number of the step, from 1.
+    beta1 : float
+        ρ₁, to which the momentum grows.
+    beta2 : float
+        ρ₂, the share that the average of squared gradients keeps.
+    epsilon : float
+        δ, beside the root of the corrected average.
+    momentum_decay : float
+        ψ, how fast the momentum grows.
+
+    Returns
+    -------
+    of_gradient : float
+        ε′ for the gradient.
+    of_average : float
+        ε′ for the sum of gradients.
+    epsilon : float
+        δ′.
+
+    Examples
+    --------
+    >>> [round(constant, 3) for constant in nadam_constants(0.5, 1, 0.5, 0.75, 0.125, 0.0)]
+    [0.5, 0.067, 0.125]
+    """
     scale = math.sqrt((1 - beta2**t) / (1 - beta2))
     now, product = nadam_momentum(t, beta1, momentum_decay)
     ahead, product_ahead = nadam_momentum(t + 1, beta1, momentum_decay)
@@ -91,7 +289,38 @@ def nadam_constants(rate: float, t: int, beta1: float, beta2: float, epsilon: fl
 # %% ../nbs/adaptive.ipynb #8df33156
 def nadam_step(theta: np.ndarray, grad: np.ndarray, s: np.ndarray, r: np.ndarray, of_gradient: float,
                of_average: float, epsilon: float, beta1: float, beta2: float, work: np.ndarray) -> None:
-    """A step of Nadam with the constants of `nadam_constants`, in place; every array has shape (P,)."""
+    """A step of Nadam with the constants of `nadam_constants`, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    s : numpy.ndarray, shape (P,)
+        The sum of gradients; it is changed.
+    r : numpy.ndarray, shape (P,)
+        The sum of squared gradients; it is changed.
+    of_gradient : float
+        ε′ for the gradient.
+    of_average : float
+        ε′ for the sum of gradients.
+    epsilon : float
+        δ′.
+    beta1 : float
+        ρ₁, the share of `s` that stays.
+    beta2 : float
+        ρ₂, the share of `r` that stays.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta, s, r = np.array([1.0]), np.zeros(1), np.zeros(1)
+    >>> nadam_step(theta, np.array([4.0]), s, r, 0.25, 0.25, 0.0, 0.9, 0.999, np.empty(1))
+    >>> theta
+    array([0.5])
+    """
     s *= beta1
     s += grad
     accumulate(r, grad, beta2, work)
@@ -101,7 +330,38 @@ def nadam_step(theta: np.ndarray, grad: np.ndarray, s: np.ndarray, r: np.ndarray
 # %% ../nbs/adaptive.ipynb #9a772df2
 def amsgrad_step(theta: np.ndarray, grad: np.ndarray, s: np.ndarray, r: np.ndarray, r_max: np.ndarray,
                  rate: float, epsilon: float, beta1: float, beta2: float, work: np.ndarray) -> None:
-    """A step of AMSGrad with the constants of `adam_constants`, in place; every array has shape (P,)."""
+    """A step of AMSGrad with the constants of `adam_constants`, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    s : numpy.ndarray, shape (P,)
+        The sum of gradients; it is changed.
+    r : numpy.ndarray, shape (P,)
+        The sum of squared gradients; it is changed.
+    r_max : numpy.ndarray, shape (P,)
+        The largest `r` that there has been; it is changed.
+    rate : float
+        ε′.
+    epsilon : float
+        δ′.
+    beta1 : float
+        ρ₁, the share of `s` that stays.
+    beta2 : float
+        ρ₂, the share of `r` that stays.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta, s, r, r_max = np.array([1.0]), np.zeros(1), np.zeros(1), np.array([64.0])
+    >>> amsgrad_step(theta, np.array([4.0]), s, r, r_max, 0.5, 0.0, 0.9, 0.999, np.empty(1))
+    >>> theta
+    array([0.75])
+    """
     s *= beta1
     s += grad
     accumulate(r, grad, beta2, work)
@@ -110,7 +370,26 @@ def amsgrad_step(theta: np.ndarray, grad: np.ndarray, s: np.ndarray, r: np.ndarr
 
 # %% ../nbs/adaptive.ipynb #8f35c8f8
 def shrink(theta: np.ndarray, decayed: np.ndarray, share: float, work: np.ndarray) -> None:
-    """Take a share from each entry that is decayed, in place; every array has shape (P,)."""
+    """Take a share from each entry that is decayed, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    decayed : numpy.ndarray, shape (P,)
+        δ: 1 where weight decay applies, 0 elsewhere.
+    share : float
+        The share that goes.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta = np.array([4.0, 4.0])
+    >>> shrink(theta, np.array([1.0, 0.0]), 0.25, np.empty(2))
+    >>> theta
+    array([3., 4.])
+    """
     np.multiply(theta, decayed, out=work)
     work *= share
     theta -= work  # eq-adaptive-decoupled

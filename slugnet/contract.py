@@ -112,6 +112,13 @@ class Tape:
         -------
         numpy.ndarray
             Of that shape and dtype. Its contents are those of the last pass, or arbitrary.
+
+        Examples
+        --------
+        >>> tape = Tape()
+        >>> first = tape.buffer("a layer", "H", (2, 3), np.dtype("float32"))
+        >>> first is tape.buffer("a layer", "H", (2, 3), np.dtype("float32"))
+        True
         """
         page = self._pages.get(layer) or self[layer]
         array = page.get(name)
@@ -196,6 +203,16 @@ class Layer(Component):
         Both are shapes of one example, without the axis of the batch. Sets `shapes` and `state_shapes`, new
         dicts. By default the shape stays and there are no parameters.
 
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            The shape of one output.
+
         Raises
         ------
         ValueError
@@ -204,14 +221,30 @@ class Layer(Component):
         return tuple(input_shape)
 
     def require_inputs(self, X: np.ndarray) -> None:
-        """Refuse values of X (m, *input_shape) that the layer cannot take, with a ValueError.
+        """Refuse inputs that the layer cannot take.
 
         A model asks its first layer once, with all the examples, before anything is learnt. By default every
         finite number will do.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (m, *input_shape)
+            The inputs.
+
+        Raises
+        ------
+        ValueError
+            If a value is none that the layer can take.
         """
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Write the parameters' first values into their views; by default they stay, in a model at zero."""
+        """Write the parameters' first values into their views; by default they stay, in a model at zero.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            The source of random numbers.
+        """
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """The outputs for a batch.
@@ -258,7 +291,16 @@ class Layer(Component):
         return _total(self.state_shapes)
 
     def bind(self, theta: np.ndarray, grad: np.ndarray, state: np.ndarray) -> None:
-        """Take views of three vectors, of lengths `size`, `size` and `state_size`, as parameters.
+        """Take views of three vectors as parameters, gradients and state.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (size,)
+            Where the parameters live.
+        grad : numpy.ndarray, shape (size,)
+            Where their gradients are written.
+        state : numpy.ndarray, shape (state_size,)
+            Where what is learnt without a gradient lives.
 
         Raises
         ------
@@ -276,12 +318,30 @@ class Layer(Component):
                 setattr(self, prefix + name, view)
 
     def parameters(self) -> Iterator[tuple[str, tuple, bool]]:
-        """Name, shape and whether it is decayed, of each parameter, in the order of θ."""
+        """Name, shape and whether it is decayed, of each parameter, in the order of θ.
+
+        Yields
+        ------
+        name : str
+            The parameter's name.
+        shape : tuple of int
+            Its shape.
+        decayed : bool
+            Whether weight decay, penalties and constraints apply to it.
+        """
         for name, shape in self.shapes.items():
             yield name, shape, name in self.decayed
 
     def decayed_parameters(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Each parameter that is decayed, with its gradient, as views: what penalties and constraints act on."""
+        """Each parameter that is decayed, with its gradient, as views: what penalties and constraints act on.
+
+        Yields
+        ------
+        w : numpy.ndarray
+            The parameter.
+        grad : numpy.ndarray, of the shape of w
+            Its gradient.
+        """
         for name in self.shapes:
             if name in self.decayed:
                 yield getattr(self, name), getattr(self, "d" + name)
@@ -307,11 +367,37 @@ class ActivatedLayer(Layer):
     """
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """The pre-activations A, shape (m, *output_shape), of a batch X (m, *input_shape)."""
+        """The pre-activations A of a batch.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (m, *input_shape)
+            The inputs, which must not be changed.
+        tape : Tape
+            Where to note what `affine_backward` needs.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, *output_shape)
+            A; it may be a buffer of the tape.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define affine(X, tape)")
 
     def affine_backward(self, G_A: np.ndarray, tape: Tape) -> np.ndarray | None:
-        """As `backward`, from the gradient in the pre-activations, G_A (m, *output_shape)."""
+        """As `backward`, from the gradient in the pre-activations.
+
+        Parameters
+        ----------
+        G_A : numpy.ndarray, shape (m, *output_shape)
+            The gradient of the mean loss in A.
+        tape : Tape
+            That of the forward pass.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, *input_shape), or None
+            The gradient in the inputs. It may be left out if `tape.end` is the layer.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define affine_backward(G_A, tape)")
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:

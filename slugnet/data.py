@@ -78,6 +78,7 @@ def split_indices(m: int, fraction: float, rng: np.random.Generator,
     fraction : float
         Share of the second part, above 0 and below 1. Both parts get at least one example.
     rng : numpy.random.Generator
+        The source of random numbers.
     stratify : array_like, shape (m,), optional
         Labels. Each occurs in both parts, as nearly in proportion as whole numbers allow.
 
@@ -90,6 +91,12 @@ def split_indices(m: int, fraction: float, rng: np.random.Generator,
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or size, or the parts cannot hold every class.
+
+    Examples
+    --------
+    >>> kept, held = split_indices(6, 0.5, np.random.default_rng(0), stratify=[0, 0, 0, 0, 1, 1])
+    >>> len(kept), len(held)
+    (3, 3)
     """
     m = require_integer("m", m, minimum=2)
     fraction = require_number("fraction", fraction, above=0, below=1)
@@ -145,6 +152,12 @@ def split(X, y, fraction: float = 0.2, seed=0, stratify: bool = False) -> tuple:
     ------
     TypeError, ValueError
         As `split_indices`, and if X and y differ in length.
+
+    Examples
+    --------
+    >>> X_train, X_test, y_train, y_test = split(*two_moons(100), fraction=0.2, stratify=True)
+    >>> X_train.shape, np.bincount(y_test)
+    ((80, 2), array([10, 10]))
     """
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
@@ -158,8 +171,10 @@ class Standardizer:
 
     Attributes
     ----------
-    mean, scale : numpy.ndarray, shape (n,)
-        Set by `fit`. A feature that never changes has the scale 1.
+    mean : numpy.ndarray, shape (n,), or None
+        The mean of each feature, set by `fit`.
+    scale : numpy.ndarray, shape (n,), or None
+        Its standard deviation, set by `fit`; 1 for a feature that never changes.
 
     Raises
     ------
@@ -176,7 +191,23 @@ class Standardizer:
     scale: np.ndarray | None = None
 
     def fit(self, X) -> "Standardizer":
-        """Measure mean and spread of each column of the training data X (m, n); returns the object itself."""
+        """Measure mean and spread of each feature.
+
+        Parameters
+        ----------
+        X : array_like, shape (m, n)
+            The training data.
+
+        Returns
+        -------
+        Standardizer
+            The object itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is no finite table of numbers.
+        """
         X = _table("X", X)
         constant = (X == X[0]).all(axis=0)
         self.mean = np.where(constant, X[0], X.mean(axis=0, dtype=float))
@@ -185,12 +216,44 @@ class Standardizer:
         return self
 
     def transform(self, X) -> np.ndarray:
-        """(X − mean) / scale, for training data and all others; float32 stays float32."""
+        """(X − mean) / scale, for training data and all others.
+
+        Parameters
+        ----------
+        X : array_like, shape (m, n)
+            Data with the features that were fitted.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, n)
+            New data, without units; float32 stays float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is no finite table of numbers, or not of the width that was fitted, or nothing was.
+        """
         X = self._fitting("X", X)
         return ((X - self.mean) / self.scale).astype(np.result_type(X, np.float32))  # eq-data-standardise
 
     def inverse_transform(self, Z) -> np.ndarray:
-        """Z · scale + mean."""
+        """Z · scale + mean: what `transform` undoes.
+
+        Parameters
+        ----------
+        Z : array_like, shape (m, n)
+            Standardised data.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, n)
+            Data in the units of those fitted; float32 stays float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If Z is no finite table of numbers, or not of the width that was fitted, or nothing was.
+        """
         Z = self._fitting("Z", Z)
         return (Z * self.scale + self.mean).astype(np.result_type(Z, np.float32))
 
@@ -262,6 +325,12 @@ def xor() -> tuple[np.ndarray, np.ndarray]:
     X : numpy.ndarray, shape (4, 2), float32
     y : numpy.ndarray, shape (4,), intp
         1 where exactly one of the two inputs is 1.
+
+    Examples
+    --------
+    >>> X, y = xor()
+    >>> X.tolist(), y.tolist()
+    ([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0])
     """
     X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     return X, np.array([0, 1, 1, 0], dtype=np.intp)
@@ -277,6 +346,7 @@ def two_moons(n: int = 200, noise: float = 0.1, seed=0) -> tuple[np.ndarray, np.
     noise : float
         Standard deviation of the noise in each coordinate; the circles have radius 1.
     seed : int or numpy.random.Generator
+        The same seed gives the same points.
 
     Returns
     -------
@@ -288,6 +358,12 @@ def two_moons(n: int = 200, noise: float = 0.1, seed=0) -> tuple[np.ndarray, np.
     ------
     TypeError, ValueError
         If a number is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> X, y = two_moons(4, noise=0.0)
+    >>> X.shape, y
+    ((4, 2), array([0, 1, 0, 1]))
     """
     n = require_integer("n", n, minimum=2)
     noise = require_number("noise", noise, minimum=0)
@@ -314,6 +390,7 @@ def spirals(n: int = 300, classes: int = 2, turns: float = 1.5, noise: float = 0
     noise : float
         Standard deviation of the noise in each coordinate; the arms end at radius 1.
     seed : int or numpy.random.Generator
+        The same seed gives the same points.
 
     Returns
     -------
@@ -325,6 +402,12 @@ def spirals(n: int = 300, classes: int = 2, turns: float = 1.5, noise: float = 0
     ------
     TypeError, ValueError
         If a number is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> X, y = spirals(6, classes=3)
+    >>> X.shape, y
+    ((6, 2), array([0, 1, 2, 0, 1, 2]))
     """
     n = require_integer("n", n, minimum=2)
     classes = require_integer("classes", classes, minimum=2)
@@ -355,6 +438,12 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     ----------
     E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository
     (1998), https://doi.org/10.24432/C50P49
+
+    Examples
+    --------
+    >>> X, y = digits()
+    >>> X.shape, float(X.max()), y[:5]
+    ((1797, 64), 1.0, array([0, 1, 2, 3, 4]))
     """
     from importlib import resources
 
@@ -363,11 +452,13 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(len(images), -1).astype(np.float32) / 16, labels.astype(np.intp)
 
 # %% ../nbs/data.ipynb #375a7788
+#: The SHA-256 of each of the four files of MNIST, compressed, by its name.
 MNIST_HASHES = MappingProxyType({
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"})
+#: Addresses that have the four files of MNIST, in the order in which they are tried.
 MNIST_MIRRORS = ("https://storage.googleapis.com/cvdf-datasets/mnist/",
                  "https://ossci-datasets.s3.amazonaws.com/mnist/")
 
@@ -472,6 +563,12 @@ def mnist(folder=None, flatten: bool = False, cache=None, mirrors: Sequence[str]
     ----------
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
     *Proceedings of the IEEE* 86 (1998), https://doi.org/10.1109/5.726791
+
+    Examples
+    --------
+    >>> mnist("no-such-folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST is not whole in no-such-folder: put ...
     """
     folder = os.environ.get("SLUGNET_DATA") if folder is None else folder
     paths = _in_folder(folder) if folder else _download(cache, mirrors, hashes)

@@ -17,17 +17,58 @@ from .component import Component, require_instance, require_integer, require_num
 
 # %% ../nbs/optimization.ipynb #881f9bdb
 def gradient_step(theta: np.ndarray, grad: np.ndarray, rate: float, work: np.ndarray) -> None:
-    """Gradient descent, θ ← θ − εg, in place; θ, g and the working space `work` have shape (P,)."""
+    """Gradient descent, θ ← θ − εg, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    rate : float
+        ε, the learning rate.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> theta = np.array([1.0, 2.0])
+    >>> gradient_step(theta, np.array([1.0, -1.0]), 0.5, np.empty(2))
+    >>> theta
+    array([0.5, 2.5])
+    """
     theta -= np.multiply(grad, rate, out=work)  # eq-optimization-descent
 
 # %% ../nbs/optimization.ipynb #9417b338
 def momentum_step(theta: np.ndarray, grad: np.ndarray, v: np.ndarray, rate: float, momentum: float,
                   work: np.ndarray) -> None:
-    """Momentum, v ← μv − εg and θ ← θ + v, in place; every array has shape (P,).
+    """Momentum, v ← μv − εg and θ ← θ + v, in place.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    v : numpy.ndarray, shape (P,)
+        The velocity; it is changed.
+    rate : float
+        ε, the learning rate.
+    momentum : float
+        μ, the share of the velocity that stays.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
 
     References
     ----------
     B. T. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
+
+    Examples
+    --------
+    >>> theta, v = np.array([1.0]), np.array([2.0])
+    >>> momentum_step(theta, np.array([1.0]), v, 0.5, 0.75, np.empty(1))
+    >>> theta, v
+    (array([2.]), array([1.]))
     """
     v *= momentum
     v -= np.multiply(grad, rate, out=work)
@@ -36,14 +77,36 @@ def momentum_step(theta: np.ndarray, grad: np.ndarray, v: np.ndarray, rate: floa
 # %% ../nbs/optimization.ipynb #0f8cd415
 def nesterov_step(theta: np.ndarray, grad: np.ndarray, v: np.ndarray, rate: float, momentum: float,
                   work: np.ndarray) -> None:
-    """Nesterov's momentum, v ← μv − εg and θ ← θ − εg + μv, in place; every array has shape (P,).
+    """Nesterov's momentum, v ← μv − εg and θ ← θ − εg + μv, in place.
 
     θ is the place ahead, at which the gradient was measured.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters; they are changed.
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient.
+    v : numpy.ndarray, shape (P,)
+        The velocity; it is changed.
+    rate : float
+        ε, the learning rate.
+    momentum : float
+        μ, the share of the velocity that stays.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
 
     References
     ----------
     I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
     learning" (2013).
+
+    Examples
+    --------
+    >>> theta, v = np.array([1.0]), np.array([2.0])
+    >>> nesterov_step(theta, np.array([1.0]), v, 0.5, 0.75, np.empty(1))
+    >>> theta, v
+    (array([1.25]), array([1.]))
     """
     v *= momentum
     v -= np.multiply(grad, rate, out=work)
@@ -52,10 +115,30 @@ def nesterov_step(theta: np.ndarray, grad: np.ndarray, v: np.ndarray, rate: floa
 
 # %% ../nbs/optimization.ipynb #258703fd
 class Schedule(Component):
-    """A learning rate that depends on the number of the step. A subclass defines `__call__`."""
+    """A learning rate that depends on the number of the step. A subclass defines `__call__`.
+
+    Examples
+    --------
+    >>> class Alternating(Schedule):
+    ...     def __call__(self, t):
+    ...         return 0.1 if t % 2 else 0.2
+    >>> Alternating()(0), Alternating()(1)
+    (0.2, 0.1)
+    """
 
     def __call__(self, t: int) -> float:
-        """The learning rate of step t = 0, 1, 2, …"""
+        """The learning rate of step t = 0, 1, 2, …
+
+        Parameters
+        ----------
+        t : int
+            The number of the step, from 0.
+
+        Returns
+        -------
+        float
+            The rate, at least 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define __call__(t)")
 
 # %% ../nbs/optimization.ipynb #6e9dc44f
@@ -71,6 +154,11 @@ class ConstantRate(Schedule):
     ------
     TypeError, ValueError
         If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> ConstantRate(0.1)(1000)
+    0.1
     """
 
     def __init__(self, rate: float = 0.01):
@@ -88,6 +176,12 @@ def as_schedule(name: str, rate: "float | Schedule") -> Schedule:
     name : str
         The argument's name, for the message.
     rate : float or Schedule
+        What the caller passed.
+
+    Returns
+    -------
+    Schedule
+        `rate` itself, or a `ConstantRate`.
 
     Raises
     ------
@@ -122,6 +216,12 @@ class StepDecay(Schedule):
     ------
     TypeError, ValueError
         If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> rate = StepDecay(0.5, factor=0.5, every=10)
+    >>> rate(0), rate(9), rate(10), rate(20)
+    (0.5, 0.5, 0.25, 0.125)
     """
 
     def __init__(self, rate: float, factor: float = 0.5, every: int = 1000):
@@ -147,6 +247,12 @@ class ExponentialDecay(Schedule):
     ------
     TypeError, ValueError
         If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> rate = ExponentialDecay(0.5, decay=0.1)
+    >>> rate(0), round(rate(10), 3)
+    (0.5, 0.184)
     """
 
     def __init__(self, rate: float, decay: float):
@@ -171,6 +277,12 @@ class InverseTimeDecay(Schedule):
     ------
     TypeError, ValueError
         If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> rate = InverseTimeDecay(0.5, decay=0.1)
+    >>> rate(0), rate(10)
+    (0.5, 0.25)
     """
 
     def __init__(self, rate: float, decay: float):
@@ -201,6 +313,12 @@ class CosineDecay(Schedule):
     References
     ----------
     I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
+
+    Examples
+    --------
+    >>> rate = CosineDecay(0.5, steps=10)
+    >>> rate(0), rate(10), rate(100)
+    (0.5, 0.0, 0.0)
     """
 
     def __init__(self, rate: float, steps: int, final_rate: float = 0.0):
@@ -227,6 +345,12 @@ class Warmup(Schedule):
     ------
     TypeError, ValueError
         If an argument is of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> rate = Warmup(0.5, steps=5)
+    >>> rate(0), rate(4), rate(100)
+    (0.1, 0.5, 0.5)
     """
 
     def __init__(self, schedule: "Schedule | float", steps: int):
@@ -240,7 +364,23 @@ class Warmup(Schedule):
 
 # %% ../nbs/optimization.ipynb #7c3726b4
 def norm(grad: np.ndarray) -> float:
-    """The length of a vector (P,), also where its squares overflow; NaN if an entry is not finite."""
+    """The length of a vector, also where its squares overflow.
+
+    Parameters
+    ----------
+    grad : numpy.ndarray, shape (P,)
+        The vector.
+
+    Returns
+    -------
+    float
+        Its Euclidean norm; NaN if an entry is not finite.
+
+    Examples
+    --------
+    >>> norm(np.array([3.0, 4.0]))
+    5.0
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         squares = float(np.dot(grad, grad))
         if math.isfinite(squares):
@@ -277,23 +417,72 @@ def clip_by_norm(grad: np.ndarray, limit: float) -> float:
 
 # %% ../nbs/optimization.ipynb #e41c6e75
 def clip_by_value(grad: np.ndarray, limit: float) -> None:
-    """Bring each entry of a gradient (P,), in place, between −limit and limit."""
+    """Bring each entry of a gradient, in place, between two bounds.
+
+    Parameters
+    ----------
+    grad : numpy.ndarray, shape (P,)
+        The gradient; it is changed.
+    limit : float
+        The bounds are −limit and limit; above 0.
+
+    Examples
+    --------
+    >>> grad = np.array([-3.0, 0.5])
+    >>> clip_by_value(grad, limit=1.0)
+    >>> grad
+    array([-1. ,  0.5])
+    """
     np.clip(grad, -limit, limit, out=grad)  # eq-optimization-clip-value
 
 # %% ../nbs/optimization.ipynb #f87542f0
 def add_weight_decay(grad: np.ndarray, theta: np.ndarray, decayed: np.ndarray, weight_decay: float,
                      work: np.ndarray) -> None:
-    """Add the gradient of the penalty, αδ ⊙ θ, to g, in place; every array has shape (P,)."""
+    """Add the gradient of the penalty, αδ ⊙ θ, to g, in place.
+
+    Parameters
+    ----------
+    grad : numpy.ndarray, shape (P,)
+        g, the gradient; it is changed.
+    theta : numpy.ndarray, shape (P,)
+        θ, the parameters.
+    decayed : numpy.ndarray, shape (P,)
+        δ: 1 where weight decay applies, 0 elsewhere.
+    weight_decay : float
+        α, the strength of the penalty.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> grad = np.zeros(2)
+    >>> add_weight_decay(grad, np.array([3.0, 4.0]), np.array([1.0, 0.0]), 0.5, np.empty(2))
+    >>> grad
+    array([1.5, 0. ])
+    """
     np.multiply(theta, decayed, out=work)
     work *= weight_decay
     grad += work  # eq-optimization-decay
 
 # %% ../nbs/optimization.ipynb #b10c5002
+#: How many entries of θ a rule works on at a time.
 BLOCK = 65_536  # no-mutant: any length gives the same numbers
 
 
 def blocks(work: np.ndarray, *vectors: np.ndarray) -> Iterator[list[np.ndarray]]:
     """Cut vectors of one length (P,) into views of blocks, each together with as much of `work`.
+
+    Parameters
+    ----------
+    work : numpy.ndarray, one axis
+        Working space, as long as a block.
+    *vectors : numpy.ndarray, shape (P,)
+        At least one; all of one length.
+
+    Yields
+    ------
+    list of numpy.ndarray
+        Working space and a view of each vector, all of one length.
 
     Examples
     --------
@@ -340,6 +529,16 @@ class Optimizer(Component):
     ------
     TypeError, ValueError
         If an argument is of the wrong type, negative, NaN or infinite.
+
+    Examples
+    --------
+    >>> class Signs(Optimizer):
+    ...     def update(self, theta, grad, rate, memory):
+    ...         theta -= rate * np.sign(grad)
+    >>> theta, optimizer = np.array([1.0, 2.0]), Signs(learning_rate=0.5)
+    >>> optimizer.step(theta, np.array([10.0, -0.1]), optimizer.start(theta))
+    >>> theta
+    array([0.5, 2.5])
     """
 
     slots: tuple = ()
@@ -423,12 +622,36 @@ class Optimizer(Component):
         memory["t"] += 1
 
     def decay(self, theta: np.ndarray, grad: np.ndarray, rate: float, memory: dict) -> None:
-        """The weight decay: add the gradient of its penalty to `grad` (P,), before the rule is applied."""
+        """The weight decay: add the gradient of its penalty to that of the loss, before the rule is applied.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (P,)
+            The parameters.
+        grad : numpy.ndarray, shape (P,)
+            The gradient; it is changed.
+        rate : float
+            The learning rate of this step.
+        memory : dict
+            What `start` gave.
+        """
         for work, theta, grad, decayed in blocks(memory["work"], theta, grad, memory["decayed"]):
             add_weight_decay(grad, theta, decayed, self.weight_decay, work)
 
     def update(self, theta: np.ndarray, grad: np.ndarray, rate: float, memory: dict) -> None:
-        """The rule itself: change `theta` (P,) in place, by `grad` (P,), at learning rate `rate`."""
+        """The rule itself: change the parameters in place.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (P,)
+            The parameters; they are changed.
+        grad : numpy.ndarray, shape (P,)
+            The gradient.
+        rate : float
+            The learning rate of this step.
+        memory : dict
+            What `start` gave; its slots are changed.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define update(theta, grad, rate, memory)")
 
 # %% ../nbs/optimization.ipynb #c5555fc2

@@ -33,7 +33,16 @@ __all__ = ['NotFittedError', 'Callback', 'History', 'build', 'parameters', 'feed
 
 # %% ../nbs/model.ipynb #80552328
 class NotFittedError(ValueError, AttributeError):
-    """The model has no parameters yet: it was neither built nor fitted."""
+    """The model has no parameters yet: it was neither built nor fitted.
+
+    Examples
+    --------
+    >>> try:
+    ...     Model([layers.Dense(1)]).transform([[1.0]])
+    ... except NotFittedError as error:
+    ...     print(error)
+    this model has no parameters yet: call fit, or build with the shape of one example
+    """
 
 # %% ../nbs/model.ipynb #35bd7d7c
 class Callback:
@@ -41,29 +50,98 @@ class Callback:
 
     `logs` is a dict of the losses and metrics known so far. Set ``model.stop_training = True`` to end training
     after the epoch.
+
+    Examples
+    --------
+    >>> class Patience(Callback):
+    ...     def on_epoch_end(self, model, epoch, logs):
+    ...         model.stop_training = epoch == 2
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+    >>> len(model.fit([[0.0], [1.0]], [1.0, 3.0], callbacks=[Patience()], progress=False))
+    3
     """
 
     def on_train_begin(self, model):
-        """Before the first epoch of a call of fit."""
+        """Before the first epoch of a call of fit.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        """
 
     def on_train_end(self, model, logs):
-        """After the last, with its logs; also when training ends by Ctrl-C or by an error."""
+        """After the last, with its logs; also when training ends by Ctrl-C or by an error.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        logs : dict of str to float
+            Losses and metrics of the last epoch.
+        """
 
     def on_epoch_begin(self, model, epoch):
-        """Before an epoch, counted from 0 over the model's whole life."""
+        """Before an epoch, counted from 0 over the model's whole life.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        epoch : int
+            The number of the epoch.
+        """
 
     def on_epoch_end(self, model, epoch, logs):
-        """After an epoch and its validation."""
+        """After an epoch and its validation.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        epoch : int
+            The number of the epoch.
+        logs : dict of str to float
+            Its losses and metrics.
+        """
 
     def on_batch_begin(self, model, step):
-        """Before a step, counted from 0 in its epoch."""
+        """Before a step, counted from 0 in its epoch.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        step : int
+            The number of the step.
+        """
 
     def on_batch_end(self, model, step, logs):
-        """After a step; `logs` holds the loss of its minibatch."""
+        """After a step; `logs` holds the loss of its minibatch.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        step : int
+            The number of the step.
+        logs : dict of str to float
+            The loss of its minibatch, before the step.
+        """
 
 # %% ../nbs/model.ipynb #3d02b5df
 class History(Sequence):
-    """Losses and metrics of each epoch of training: a sequence of dicts, which draws itself."""
+    """Losses and metrics of each epoch of training: a sequence of dicts, which draws itself.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.append({"loss": 0.5})
+    >>> history.append({"loss": 0.25, "val_loss": 0.75})
+    >>> history[-1], history["loss"]
+    ({'loss': 0.25, 'val_loss': 0.75}, [0.5, 0.25])
+    """
 
     def __init__(self):
         self._epochs: list[dict] = []
@@ -78,16 +156,39 @@ class History(Sequence):
         return self._epochs[item]
 
     def append(self, logs: dict) -> None:
-        """Add an epoch."""
+        """Add an epoch.
+
+        Parameters
+        ----------
+        logs : dict of str to float
+            Its losses and metrics.
+        """
         self._epochs.append(dict(logs))
 
     def to_dict(self) -> dict[str, list]:
-        """Each quantity by name, as a list over the epochs, with NaN where it was not measured."""
+        """Each quantity by name, as a list over the epochs, with NaN where it was not measured.
+
+        Returns
+        -------
+        dict of str to list of float
+            The values of each quantity.
+        """
         names = dict.fromkeys(name for logs in self._epochs for name in logs)
         return {name: [logs.get(name, math.nan) for logs in self._epochs] for name in names}
 
     def plot(self, ax=None):
-        """Draw the learning curves with matplotlib and return the figure."""
+        """Draw the learning curves with matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw the losses alone; without it, a new figure shows losses and metrics.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
         from slugnet.plot import learning_curves
 
         return learning_curves(self.to_dict(), ax=ax)
@@ -168,6 +269,11 @@ def build(self, input_shape: tuple) -> "Model":
     ------
     ValueError
         If the model is built, has no layers, or a layer does not fit the one before.
+
+    Examples
+    --------
+    >>> Model([layers.Dense(4), layers.Dense(1)], seed=0).build((3,)).theta.size
+    21
     """
     if self.is_built:
         raise ValueError(f"the model is built already, for input_shape={self.input_shape}; make a new one")
@@ -211,7 +317,18 @@ def _generator(self, purpose: int) -> np.random.Generator:
 
 # %% ../nbs/model.ipynb #d79094d4
 def parameters(self) -> Mapping[str, np.ndarray]:
-    """The parameters by name, such as "0.W": writable views of `theta`."""
+    """The parameters by name, such as "0.W": writable views of `theta`.
+
+    Returns
+    -------
+    mapping of str to numpy.ndarray
+        A view for each name, in the order of θ.
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not built.
+    """
     self._require_built()
     return MappingProxyType(dict(self._named(self.theta)))
 
@@ -255,6 +372,11 @@ def feedforward(self, X, train: bool = False) -> np.ndarray:
     ------
     NotFittedError, ValueError, TypeError
         As `transform`.
+
+    Examples
+    --------
+    >>> Model([layers.Dense(2)], seed=0).build((3,)).feedforward([[1.0, 2.0, 3.0]]).shape
+    (1, 2)
     """
     self._require_built()
     X, tape = self._inputs_for(X), Tape(train, self._noise if train else None)
@@ -267,6 +389,7 @@ def transform(self, X, batch_size: int = 1024) -> np.ndarray:
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
+        Inputs, finite numbers.
     batch_size : int
         How many rows at a time; it bounds the memory.
 
@@ -280,6 +403,11 @@ def transform(self, X, batch_size: int = 1024) -> np.ndarray:
         If the model is not built.
     ValueError, TypeError
         If X is not finite and numeric, or not of the shape that the model was built for.
+
+    Examples
+    --------
+    >>> Model([layers.Dense(2)], seed=0).build((3,)).transform(np.ones((5, 3))).shape
+    (5, 2)
     """
     self._require_built()
     X = self._inputs_for(X)
@@ -311,6 +439,14 @@ def predict(self, X, batch_size: int = 1024) -> np.ndarray:
     ------
     NotFittedError, ValueError, TypeError
         As `transform`; also if the model has no loss, which says what is to be decided.
+
+    Examples
+    --------
+    >>> from slugnet.loss import CategoricalCrossEntropy
+    >>> model = Model([layers.Dense(2, activation.Softmax())], loss=CategoricalCrossEntropy(), seed=0).build((1,))
+    >>> model.theta[...] = [-1.0, 1.0, 0.0, 0.0]
+    >>> model.predict([[-3.0], [3.0]])
+    array([0, 1])
     """
     return self._require_loss().decide(self.transform(X, batch_size))
 
@@ -321,9 +457,11 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
+        Inputs, finite numbers.
     y : array_like
         Targets, as `fit` takes them.
     sample_weight : array_like, shape (m,), optional
+        How much each example counts.
     train : bool
         Whether layers act as in training.
 
@@ -337,6 +475,14 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     ------
     NotFittedError, ValueError, TypeError
         If the model is not built, or an argument does not fit.
+
+    Examples
+    --------
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0).build((1,))
+    >>> model.theta[...] = [3.0, 0.0]
+    >>> model.loss_and_gradients([[2.0]], [1.0])
+    (25.0, {'0.W': array([[20.]], dtype=float32), '0.b': array([10.], dtype=float32)})
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
@@ -347,7 +493,35 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
 
 
 def mean_loss(self, X, y, sample_weight=None):
-    """The mean loss for X, with all penalties, in one batch; arguments and errors as `loss_and_gradients`."""
+    """The mean loss for given examples, with all penalties, in one batch.
+
+    Parameters
+    ----------
+    X : array_like, shape (m, *input_shape)
+        Inputs, finite numbers.
+    y : array_like
+        Targets, as `fit` takes them.
+    sample_weight : array_like, shape (m,), optional
+        How much each example counts.
+
+    Returns
+    -------
+    float
+        J.
+
+    Raises
+    ------
+    NotFittedError, ValueError, TypeError
+        If the model is not built, or an argument does not fit.
+
+    Examples
+    --------
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0).build((1,))
+    >>> model.theta[...] = [3.0, 0.0]
+    >>> model.mean_loss([[2.0]], [1.0])
+    25.0
+    """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape()
@@ -367,6 +541,7 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
+        Inputs, finite numbers.
     y : array_like
         Targets, as `fit` takes them.
     metrics : sequence of str or callable
@@ -374,7 +549,9 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
         attribute ``takes_scores = True`` gets the predictions (m, *output_shape) instead of the decisions.
         Losses of classes always report the accuracy.
     sample_weight : array_like, shape (m,), optional
+        How much each example counts.
     batch_size : int
+        How many rows at a time; it bounds the memory.
 
     Returns
     -------
@@ -385,6 +562,15 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
     ------
     NotFittedError, ValueError, TypeError
         If the model is not built, or an argument does not fit.
+
+    Examples
+    --------
+    >>> from slugnet.loss import MeanSquaredError
+    >>> from slugnet.metrics import mean_absolute_error
+    >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0).build((1,))
+    >>> model.theta[...] = [3.0, 0.0]
+    >>> model.evaluate([[2.0]], [1.0], metrics=[mean_absolute_error])
+    {'loss': 25.0, 'mean_absolute_error': 5.0}
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
@@ -487,6 +673,14 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         If an argument does not fit; every parameter is then as before.
     FloatingPointError
         If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
+
+    Examples
+    --------
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), optimizer=SGD(0.1), seed=0)
+    >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=300, progress=False)
+    >>> model.theta.round(2)
+    array([2., 1.], dtype=float32)
     """
     plan = self._plan(X, y, epochs, batch_size, validation_split, validation_data, metrics,
                       sample_weight, callbacks, augment)
@@ -707,6 +901,7 @@ def save(self, path) -> None:
     Parameters
     ----------
     path : str or path-like
+        The file; it is replaced whole, or not at all.
 
     Raises
     ------
@@ -714,6 +909,15 @@ def save(self, path) -> None:
         If the model has no parameters yet.
     TypeError
         If a part of the model cannot be described.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> model = Model([layers.Dense(2)], seed=0).build((3,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(os.path.join(folder, "model.safetensors"))
+    ...     os.listdir(folder)
+    ['model.safetensors']
     """
     from safetensors.numpy import save as to_bytes
 
@@ -741,6 +945,7 @@ def load(path, custom: Sequence[type] = ()) -> "Model":
     Parameters
     ----------
     path : str or path-like
+        The file.
     custom : sequence of type
         Classes of your own that the model uses.
 
@@ -755,6 +960,17 @@ def load(path, custom: Sequence[type] = ()) -> "Model":
         If there is no such file.
     ValueError
         If the file is damaged, or was not written by slugnet.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> model = Model([layers.Dense(2)], seed=0).build((3,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.safetensors")
+    ...     model.save(path)
+    ...     twin = load(path)
+    >>> twin, np.array_equal(twin.theta, model.theta)
+    (Model([Dense(2, activation=Identity())], loss=None, optimizer=SGD(), seed=0), True)
     """
     from safetensors import SafetensorError, safe_open
 
@@ -825,10 +1041,25 @@ def _known_classes() -> dict[str, type]:
 def summary(self) -> str:
     """A table of the layers, with output shapes and numbers of parameters, as text.
 
+    Returns
+    -------
+    str
+        One line for each layer.
+
     Raises
     ------
     NotFittedError
         If the model is not built.
+
+    Examples
+    --------
+    >>> print(Model([layers.Dense(4), layers.Dense(1)], seed=0).build((3,)).summary())
+    layer    output shape  parameters
+    ---------------------------------
+    0 Dense  (4,)                  16
+    1 Dense  (1,)                   5
+    ---------------------------------
+    total                          21
     """
     self._require_built()
     rows = [("layer", "output shape", "parameters")]
@@ -852,6 +1083,12 @@ def astype(self, dtype) -> "Model":
     -------
     Model
         With its own parameters, and with nothing that the optimizer remembered.
+
+    Examples
+    --------
+    >>> model = Model([layers.Dense(2)], seed=0).build((3,))
+    >>> model.astype("float64").theta.dtype
+    dtype('float64')
     """
     twin = copy.deepcopy(self)
     twin.dtype = np.dtype(dtype)
@@ -879,6 +1116,11 @@ def add(self, layer: Layer) -> "Model":
     ------
     TypeError, ValueError
         If it is no layer, stands in the model already, or the model is built.
+
+    Examples
+    --------
+    >>> Model(seed=0).add(layers.Dense(4)).add(layers.Dense(1)).build((3,)).theta.size
+    21
     """
     if self.is_built:
         raise ValueError("add: the model is built already; a layer can be added only before")
@@ -914,6 +1156,10 @@ class Model:
         What the layers learn without a gradient.
     history : History
         Losses and metrics of every epoch.
+    input_shape, output_shape : tuple of int, or None
+        The shapes of one example and of one prediction; None before the model is built.
+    stop_training : bool
+        Whether training is to end after this epoch; a callback may set it.
 
     Raises
     ------

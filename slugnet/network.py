@@ -35,6 +35,16 @@ def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarra
     -------
     numpy.ndarray, shape (m, *output_shape)
         The outputs of the last layer; they may live in a buffer of the tape.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Reshape
+    >>> layer = Reshape((2, 2))
+    >>> layer.build((4,))
+    (2, 2)
+    >>> feedforward([layer], np.array([[1.0, 2.0, 3.0, 4.0]]), Tape())
+    array([[[1., 2.],
+            [3., 4.]]])
     """
     H = X
     for layer in layers:
@@ -58,6 +68,16 @@ def backpropagate(layers: Sequence[Layer], G: np.ndarray, tape: Tape) -> np.ndar
     -------
     numpy.ndarray, shape (m, *input_shape), or None
         The gradient in the inputs; None if `tape.end` is the first layer.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Reshape
+    >>> layer, tape = Reshape((2, 2)), Tape()
+    >>> layer.build((4,))
+    (2, 2)
+    >>> H = feedforward([layer], np.array([[1.0, 2.0, 3.0, 4.0]]), tape)
+    >>> backpropagate([layer], np.ones_like(H), tape)
+    array([[1., 1., 1., 1.]])
     """
     for layer in reversed(layers):
         G = layer.backward(G, tape)  # eq-backpropagation-recursion, eq-backpropagation-parameters
@@ -65,7 +85,23 @@ def backpropagate(layers: Sequence[Layer], G: np.ndarray, tape: Tape) -> np.ndar
 
 # %% ../nbs/backpropagation.ipynb #0e59e8eb
 def leaves(layers: Sequence[Layer]) -> list[Layer]:
-    """Every layer, each followed by those that it holds in its attribute `layers`, if any."""
+    """Every layer, each followed by those that it holds in its attribute `layers`, if any.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Layers, some of which may hold others.
+
+    Returns
+    -------
+    list of Layer
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense, Residual
+    >>> [type(layer).__name__ for layer in leaves([Residual([Dense(4)]), Dense(2)])]
+    ['Residual', 'Dense', 'Dense']
+    """
     found = []
     for layer in layers:
         found.append(layer)
@@ -75,7 +111,26 @@ def leaves(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def refuse_repeats(layers: Sequence[Layer]) -> None:
-    """Raise a ValueError if a layer object occurs twice, also inside another."""
+    """Refuse layers among which one object occurs twice, also inside another.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Layers, some of which may hold others.
+
+    Raises
+    ------
+    ValueError
+        If one occurs twice.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> layer = Dense(4)
+    >>> refuse_repeats([layer, layer])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: layers: Dense(4, activation=Identity()) occurs twice; ...
+    """
     seen = set()
     for layer in leaves(layers):
         if id(layer) in seen:
@@ -95,6 +150,8 @@ class Network(Layer):
     ----------
     layer_shapes : list of tuple
         The output shape of each layer, for one example; set by `build`.
+    layers : list of Layer
+        The layers, in order.
 
     Raises
     ------
@@ -114,6 +171,16 @@ class Network(Layer):
 
     def build(self, input_shape: tuple) -> tuple:
         """Fit each layer to the one before, and return the shape of the last one's output.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            The shape of one output.
 
         Raises
         ------
@@ -163,7 +230,23 @@ class Network(Layer):
 
 # %% ../nbs/backpropagation.ipynb #af67d6a3
 def unrolled(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers in a row, with those of a `Network` in its place."""
+    """The layers in a row, with those of a `Network` in its place.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Layers, some of which may be networks.
+
+    Returns
+    -------
+    list of Layer
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> unrolled([Network([Dense(4), Dense(3)]), Dense(2)])
+    [Dense(4, activation=Identity()), Dense(3, activation=Identity()), Dense(2, activation=Identity())]
+    """
     chain = []
     for layer in layers:
         chain += unrolled(layer.layers) if type(layer) is Network else [layer]
@@ -171,12 +254,55 @@ def unrolled(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def takes_joint_form(top: Layer, loss: Loss) -> bool:
-    """Whether the last layer ends in the canonical activation of the loss."""
+    """Whether the last layer ends in the canonical activation of the loss.
+
+    Parameters
+    ----------
+    top : Layer
+        The last layer.
+    loss : Loss
+        The loss.
+
+    Returns
+    -------
+    bool
+        True for an `ActivatedLayer` with the loss's canonical activation.
+
+    Examples
+    --------
+    >>> from slugnet.activation import Softmax
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import CategoricalCrossEntropy
+    >>> takes_joint_form(Dense(3, Softmax()), CategoricalCrossEntropy())
+    True
+    """
     return isinstance(top, ActivatedLayer) and loss.is_canonical(top.activation)
 
 # %% ../nbs/backpropagation.ipynb #21b3336d
 def penalized(layers: Sequence[Layer], penalty: Penalty | None = None) -> list[tuple]:
-    """A penalty, the weights that it is on, and their gradient: for each layer's own, and for one on all."""
+    """The weights that penalties are on: each layer's own penalty, and one that is on all layers.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Built and bound.
+    penalty : Penalty, optional
+        On the weights of all layers.
+
+    Returns
+    -------
+    list of (Penalty, numpy.ndarray, numpy.ndarray)
+        Each penalty with the weights and with their gradient.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.model import Model
+    >>> from slugnet.regularization import L2
+    >>> model = Model([Dense(2)], seed=0).build((3,))
+    >>> [(penalty, w.shape) for penalty, w, grad in penalized(model.layers, L2(0.1))]
+    [(L2(strength=0.1), (3, 2))]
+    """
     return [(each, w, grad) for layer in leaves(layers) for each in (layer.penalty, penalty)
             if each is not None for w, grad in layer.decayed_parameters()]
 
@@ -200,6 +326,16 @@ def add_penalties(layers: Sequence[Layer], tape: Tape, penalty: Penalty | None =
     -------
     number
         0.0 if there is no penalty.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.model import Model
+    >>> from slugnet.regularization import L2
+    >>> model = Model([Dense(2)], seed=0).build((3,))
+    >>> model.parameters["0.W"][...] = 1
+    >>> float(add_penalties(model.layers, Tape(), L2(0.5))), model.grad
+    (1.5, array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0. , 0. ], dtype=float32))
     """
     total, parts = 0.0, penalized(layers, penalty)
     if parts:
@@ -213,7 +349,25 @@ def add_penalties(layers: Sequence[Layer], tape: Tape, penalty: Penalty | None =
 
 
 def constrain(layers: Sequence[Layer]) -> None:
-    """Put the weights of each layer that has a constraint back to where it allows them, in place."""
+    """Put the weights of each layer that has a constraint back, in place, to where it allows them.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Built and bound.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.model import Model
+    >>> from slugnet.regularization import MaxNorm
+    >>> model = Model([Dense(1, constraint=MaxNorm(1.0))], seed=0).build((2,))
+    >>> model.parameters["0.W"][...] = [[3.0], [4.0]]
+    >>> constrain(model.layers)
+    >>> model.parameters["0.W"].round(3)
+    array([[0.6],
+           [0.8]], dtype=float32)
+    """
     for layer in leaves(layers):
         if layer.constraint is not None:
             for w, _ in layer.decayed_parameters():
@@ -252,6 +406,18 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
     References
     ----------
     Goodfellow, Bengio, Courville, *Deep Learning* (2016), algorithms 6.3 and 6.4.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> from slugnet.model import Model
+    >>> model = Model([Dense(1)], seed=0).build((1,))
+    >>> X, Y = np.array([[2.0]], np.float32), np.array([[1.0]], np.float32)
+    >>> model.theta[...] = [3.0, 0.0]
+    >>> J, G = loss_and_gradient(model.layers, MeanSquaredError(), X, Y, Tape())
+    >>> float(J), model.grad, G
+    (25.0, array([20., 10.], dtype=float32), array([[30.]], dtype=float32))
     """
     *below, top = unrolled(layers)
     H = feedforward(below, X, tape)
@@ -274,13 +440,40 @@ def mean_loss(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray,
               weights: np.ndarray | None = None, penalty: Penalty | None = None) -> tuple:
     """J, with all penalties, and the predictions of a batch; there is no backward pass.
 
-    Parameters are those of `loss_and_gradient`.
+    Parameters
+    ----------
+    layers : sequence of Layer
+        At least one; built and bound, each fitting the one before.
+    loss : Loss
+        Takes its joint form with its canonical activation.
+    X : numpy.ndarray, shape (m, *input_shape)
+        The batch.
+    Y : numpy.ndarray
+        Its targets, as `Loss.prepare` gives them.
+    tape : Tape
+        Where the pass is written.
+    weights : numpy.ndarray, shape (m,), optional
+        How much each example counts.
+    penalty : Penalty, optional
+        On the weights of all layers.
 
     Returns
     -------
     J : numpy scalar
     Y_hat : numpy.ndarray, shape (m, *output_shape)
         It may live in a buffer of the tape.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> from slugnet.model import Model
+    >>> model = Model([Dense(1)], seed=0).build((1,))
+    >>> X, Y = np.array([[2.0]], np.float32), np.array([[1.0]], np.float32)
+    >>> model.theta[...] = [3.0, 0.0]
+    >>> J, Y_hat = mean_loss(model.layers, MeanSquaredError(), X, Y, Tape())
+    >>> float(J), Y_hat
+    (25.0, array([[6.]], dtype=float32))
     """
     *below, top = unrolled(layers)
     H = feedforward(below, X, tape)

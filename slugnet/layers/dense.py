@@ -47,17 +47,76 @@ def affine(X: np.ndarray, W: np.ndarray, b: np.ndarray, out: np.ndarray | None =
 
 # %% ../../nbs/layers/dense.ipynb #977b4a66
 def weight_gradient(X: np.ndarray, G_A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in the weights, XᵀG_A, shape (n_in, n_out), from X (m, n_in) and G_A (m, n_out)."""
+    """The gradient in the weights, XᵀG_A.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, n_in)
+        Inputs.
+    G_A : numpy.ndarray, shape (m, n_out)
+        The gradient in the pre-activations.
+    out : numpy.ndarray, shape (n_in, n_out), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_in, n_out)
+        The gradient.
+
+    Examples
+    --------
+    >>> weight_gradient(np.array([[1.0, 2.0]]), np.array([[10.0]]))
+    array([[10.],
+           [20.]])
+    """
     return np.matmul(X.T, G_A, out=out)  # eq-dense-dW
 
 # %% ../../nbs/layers/dense.ipynb #85588a46
 def bias_gradient(G_A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in the biases, the sum of the rows of G_A (m, n_out), shape (n_out,)."""
+    """The gradient in the biases, the sum of the rows of G_A.
+
+    Parameters
+    ----------
+    G_A : numpy.ndarray, shape (m, n_out)
+        The gradient in the pre-activations.
+    out : numpy.ndarray, shape (n_out,), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_out,)
+        The gradient.
+
+    Examples
+    --------
+    >>> bias_gradient(np.array([[1.0, 2.0], [10.0, 20.0]]))
+    array([11., 22.])
+    """
     return np.dot(np.ones(len(G_A), G_A.dtype), G_A, out=out)  # eq-dense-db
 
 # %% ../../nbs/layers/dense.ipynb #bd6642f6
 def input_gradient(G_A: np.ndarray, W: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in the inputs, G_AWᵀ, shape (m, n_in), from G_A (m, n_out) and W (n_in, n_out)."""
+    """The gradient in the inputs, G_AWᵀ.
+
+    Parameters
+    ----------
+    G_A : numpy.ndarray, shape (m, n_out)
+        The gradient in the pre-activations.
+    W : numpy.ndarray, shape (n_in, n_out)
+        Weights.
+    out : numpy.ndarray, shape (m, n_in), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, n_in)
+        The gradient.
+
+    Examples
+    --------
+    >>> input_gradient(np.array([[10.0]]), np.array([[3.0], [4.0]]))
+    array([[30., 40.]])
+    """
     return np.matmul(G_A, W.T, out=out)  # eq-dense-dX
 
 # %% ../../nbs/layers/dense.ipynb #6686facb
@@ -82,6 +141,13 @@ class Dense(ActivatedLayer):
         On the entries of W; added to the loss of the model.
     constraint : Constraint, optional
         On each column of W, after every step of training.
+
+    Attributes
+    ----------
+    W : numpy.ndarray, shape (n_in, n_out)
+        Weights.
+    b : numpy.ndarray, shape (n_out,)
+        Biases.
 
     Raises
     ------
@@ -110,7 +176,23 @@ class Dense(ActivatedLayer):
         regularize(self, penalty, constraint)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples of shape (n_in,); return (n_out,). Another shape is a ValueError."""
+        """Fit the layer to vectors.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (n_in,).
+
+        Returns
+        -------
+        tuple of int
+            (n_out,).
+
+        Raises
+        ------
+        ValueError
+            If the examples are no vectors.
+        """
         if len(input_shape) != 1:
             raise ValueError(f"Dense takes examples of shape (n_in,); got {tuple(input_shape)}: "
                              "flatten them first")
