@@ -91,4 +91,6 @@ def test_film_without_scripts_and_on_paper(browser, address, page, name):
     tab.emulate_media(media="print")
     film = tab.locator(f'figure[data-motion="{name}"]')
     assert film.locator("svg.motion-picture").is_visible() and not film.locator(".motion-controls").is_visible()
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert film.locator("details p, details li").first.is_visible()
     context.close()
