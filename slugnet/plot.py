@@ -4,15 +4,20 @@
 
 # %% auto #0
 __all__ = ['INK', 'PALETTE', 'light', 'luminance', 'style', 'figure', 'to_svg', 'show', 'learning_curves', 'matrix', 'confusion',
-           'decision_boundary', 'images', 'draw_network']
+           'decision_boundary', 'images', 'draw_network', 'Animation', 'animate']
 
 # %% ../nbs/plot.ipynb #c974513c
+import base64
+import html
 import io
+import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -163,12 +168,17 @@ def to_svg(fig) -> str:
     >>> to_svg(fig)[:4]
     '<svg'
     """
+    return _shorten_svg(_write_svg(fig))
+
+
+def _write_svg(fig) -> str:
+    """The figure as matplotlib writes it."""
     buffer = io.StringIO()
     with style():
         _dress(fig)
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return _shorten_svg(text[text.index("<svg"):])
+    return text[text.index("<svg"):]
 
 
 def show(fig) -> None:
@@ -666,3 +676,259 @@ def _operation(layer) -> str:
     """What a layer does, in a word or two."""
     activation = type(getattr(layer, "activation", None)).__name__
     return type(layer).__name__ + ("" if activation in ("NoneType", "Identity") else f"\n{activation}")
+
+# %% ../nbs/plot.ipynb #36864a77
+def _parts(svg: str) -> tuple[dict[str, str], list[str]]:
+    """A drawing taken apart: what it defines under a name, as outlines of letters, and what it draws, in order."""
+    svg = re.sub(r'<!--.*?-->|<metadata>.*?</metadata>| xmlns(:xlink)?="[^"]*"', "", svg, flags=re.DOTALL)
+    root = ElementTree.fromstring(re.sub(r"-?\d+\.\d+", _rounded, svg).replace("xlink:href", "href"))
+    defined = {}
+    for parent in list(root.iter()):
+        parent.text = parent.tail = None
+        for definitions in parent.findall("defs"):
+            defined |= {part.get("id"): _markup(part) for part in definitions if part.tag != "style"}
+            parent.remove(definitions)
+    return defined, [_coarse(_markup(part)) for part in _leaves(root, depth=3)]
+
+# %% ../nbs/plot.ipynb #a3b52c1d
+def _leaves(element, depth: int):
+    """What hangs below an element, groups that only hold others opened down to a depth; nothing empty."""
+    for child in element:
+        if child.tag == "g" and depth and set(child.attrib) <= {"id"} and child.get("id") != "pixels":
+            yield from _leaves(child, depth - 1)
+        elif child.tag != "g" or len(child):
+            yield child
+
+
+def _markup(element) -> str:
+    """An element as text, without needless spaces."""
+    text = ElementTree.tostring(element, encoding="unicode")
+    return re.sub(r' (d|style)="([^"]*)"', _squeezed, text.replace(" />", "/>"))
+
+
+def _coarse(text: str) -> str:
+    """Coordinates to a tenth of a point: what moves needs no more."""
+    return re.sub(r"-?\d{2,}\.\d+", lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), text)
+
+# %% ../nbs/plot.ipynb #6784d1eb
+def _pool(drawings: list[str], name: str) -> dict:
+    """Drawings as what they define, their different parts, and for each the numbers of its parts in order."""
+    taken = [_parts(svg) for svg in drawings]
+    defined = {key: text for definitions, _ in taken for key, text in definitions.items()}
+    names = {key: f"{name}-{i}" for i, key in enumerate(defined)}
+    numbers: dict[str, int] = {}
+    frames = [[numbers.setdefault(part, len(numbers)) for part in parts] for _, parts in taken]
+    shared, *parts = [_renamed(text, names).replace(INK, "currentColor") for text in ("".join(defined.values()), *numbers)]
+    return {"defs": shared, "parts": parts, "frames": frames}
+
+# %% ../nbs/plot.ipynb #18234380
+@dataclass(frozen=True, repr=False)
+class Animation:
+    """A figure that moves, made by `animate`; it shows itself where it is the last value of a notebook's cell.
+
+    Attributes
+    ----------
+    name : str
+        Its name, different from that of every other on the page.
+    alt, caption : str
+        What its still picture shows, and what stands below.
+    words : str or None
+        What happens, told; None if the labels tell it, one after the other.
+    still : str
+        The picture that stands where no script runs, as SVG.
+    film : dict
+        What the player reads: `size`, `defs`, `parts`, `frames`, `labels`, `first` and `seconds`.
+    """
+
+    name: str
+    alt: str
+    caption: str
+    words: str | None
+    still: str
+    film: dict
+
+    def __repr__(self) -> str:
+        """Its name, length and text."""
+        return f"Animation {self.name!r}, {len(self.film['frames'])} frames: {self.alt}"
+
+    def _repr_html_(self) -> str:
+        """The still picture, the caption, the text and the player."""
+        width, height = self.film["size"]
+        picture = base64.b64encode(self.still.encode()).decode()
+        labels = "".join(f"<li>{html.escape(label)}</li>" for label in self.film["labels"])
+        told = f"<ol>{labels}</ol>" if self.words is None else f"<p>{html.escape(self.words)}</p>"
+        data = json.dumps(self.film, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        return (f'<figure class="motion" data-motion="{self.name}">\n<style>{_MOTION_STYLE}</style>\n'
+                f'<img class="motion-picture" alt="{html.escape(self.alt)}" width="{width}" height="{height}" '
+                f'src="data:image/svg+xml;base64,{picture}">\n'
+                f"<figcaption>{html.escape(self.caption)}</figcaption>\n"
+                f'<details class="motion-words"><summary>What happens, in words</summary>{told}</details>\n'
+                f'<script type="application/json">{data}</script>\n'
+                f'<script>{_MOTION_PLAYER}("{self.name}")</script>\n</figure>')
+
+# %% ../nbs/plot.ipynb #541f30ea
+@style()
+def animate(fig, draw: Callable, frames: Iterable, name: str, alt: str, caption: str = "",
+            words: str | None = None, still: int = -1, seconds: float = 0.2) -> Animation:
+    """A film of a figure, with controls, a still picture, and a text; it plays when it is told to, once.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        The figure; it is left as the last frame has drawn it.
+    draw : callable
+        Called with each of `frames`, it changes the figure. What it returns is the label of the frame; if it
+        returns None, the label counts.
+    frames : iterable
+        What `draw` is given, one after the other; at least two.
+    name : str
+        Different from that of every other film on the page: small letters, digits and hyphens.
+    alt : str
+        What the still picture shows, for readers who do not see it.
+    caption : str
+        What stands below.
+    words : str, optional
+        What happens, for readers who cannot play it; without it, the labels are listed.
+    still : int
+        Which frame is shown first, and where no script runs; by default the last.
+    seconds : float
+        How long a frame stays.
+
+    Returns
+    -------
+    Animation
+
+    Raises
+    ------
+    ValueError
+        If `name` is of another form, `alt` is empty, there are fewer than two frames, `still` is none of them, or
+        `seconds` is not positive.
+
+    Examples
+    --------
+    >>> fig, ax = figure()
+    >>> dot, = ax.plot(0, 0, "o")
+    >>> film = animate(fig, lambda x: dot.set_xdata([x / 100]), range(5), name="dot", alt="a dot")
+    >>> film
+    Animation 'dot', 5 frames: a dot
+    """
+    frames = _film_frames(frames, name, alt, still, seconds)
+    drawings, labels = [], []
+    for frame in frames:
+        labels.append(draw(frame))
+        if not drawings:
+            fig.draw_without_rendering()
+            fig.set_layout_engine("none")
+        drawings.append(_write_svg(fig))
+    labels = [f"{i} of {len(frames)}" if label is None else str(label) for i, label in enumerate(labels, 1)]
+    film = {"size": [round(96 * side) for side in fig.get_size_inches()], "first": still % len(frames),
+            "seconds": seconds, "labels": labels} | _pool(drawings, name)
+    return Animation(name, alt, caption, words, _shorten_svg(drawings[still]), film)
+
+
+def _film_frames(frames: Iterable, name: str, alt: str, still: int, seconds: float) -> list:
+    """The frames as a list, or an error that names what does not fit."""
+    frames = list(frames)
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        raise ValueError(f"name must be small letters, digits and hyphens, a letter first; got {name!r}")
+    if not alt.strip():
+        raise ValueError("alt must say what the still picture shows; it is empty")
+    if len(frames) < 2 or not -len(frames) <= still < len(frames):
+        raise ValueError(f"frames must be at least two, and still one of them; got {len(frames)} frames, still={still}")
+    if not seconds > 0:
+        raise ValueError(f"seconds must be positive; got {seconds}")
+    return frames
+
+# %% ../nbs/plot.ipynb #7c3d18f4
+_MOTION_STYLE = """
+.motion { margin: 0; text-align: center; }
+.motion-picture { display: block; max-width: 100%; height: auto; margin: 0 auto; color: inherit; background: none; }
+.motion-controls { display: flex; align-items: center; gap: 6px; max-width: 26rem; margin: .5rem auto 0; }
+.motion-controls button { flex: none; width: 34px; height: 34px; padding: 8px; color: inherit; background: none;
+  border: 1px solid currentColor; border-radius: 6px; cursor: pointer; }
+.motion-controls button svg { display: block; width: 16px; height: 16px; fill: currentColor; }
+.motion-controls input { flex: 1 1 auto; min-width: 5rem; height: 34px; margin: 0; accent-color: #0072b2; cursor: pointer; }
+.motion-controls select { flex: none; height: 34px; font: inherit; font-size: .8rem; color: inherit; background: none;
+  border: 1px solid currentColor; border-radius: 6px; }
+.motion-controls option { color: #000; background: #fff; }
+.motion figcaption { max-width: 36rem; margin: .5rem auto 0; font-size: .86rem; line-height: 1.45; }
+.motion-label { margin: .3rem auto 0; max-width: 36rem; font-size: .9rem; line-height: 1.4; font-variant-numeric: tabular-nums lining-nums; }
+.motion-words { max-width: 36rem; margin: .5rem auto 0; font-size: .9rem; text-align: left; }
+@media print { .motion-controls { display: none; } .motion-words::details-content { content-visibility: visible; block-size: auto; } }
+"""
+
+# %% ../nbs/plot.ipynb #689e7db9
+_MOTION_ELEMENTS = """
+  const icons = { play: "M3 1v14l11-7z", pause: "M3 1h3.5v14H3zM9.5 1H13v14H9.5z",
+    back: "M12 1v14L3 8zM2 1h2v14H2z", next: "M4 1v14l9-7zM12 1h2v14h-2z" };
+  const make = (tag, attributes, ...children) => {
+    const space = "http:" + "//www.w3.org/2000/svg", drawn = ["svg", "g", "path", "defs"].includes(tag);
+    const element = drawn ? document.createElementNS(space, tag) : document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+  const button = (title, icon) => make("button", { type: "button", title, "aria-label": title },
+    make("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, make("path", { d: icons[icon] })));
+"""
+
+# %% ../nbs/plot.ipynb #a987b693
+_MOTION_PICTURE = """
+    const film = JSON.parse(figure.querySelector("script").textContent), last = film.frames.length - 1;
+    const still = figure.querySelector("img"), words = figure.querySelector("details"), [width, height] = film.size;
+    const defs = make("defs", {}), scene = make("g", {}), label = make("p", { class: "motion-label" });
+    const picture = make("svg", { class: "motion-picture", role: "img", "aria-label": still.alt, "stroke-linejoin": "round",
+      viewBox: `0 0 ${width * 0.75} ${height * 0.75}`, style: `width: ${width}px` }, defs, scene);
+    const play = button("Play", "play"), back = button("One step back", "back"), next = button("One step on", "next");
+    const slider = make("input", { type: "range", min: 0, max: last, step: 1, "aria-label": "Frame" });
+    const speed = make("select", { "aria-label": "Speed", title: "Speed" },
+      ...[["0.5", "½×"], ["1", "1×"], ["2", "2×"]].map(([value, text]) => make("option", { value }, text)));
+    speed.value = "1";
+    defs.innerHTML = film.defs;
+    still.replaceWith(picture);
+    picture.after(make("div", { class: "motion-controls", role: "group", "aria-label": "Controls of the animation" },
+      play, back, next, slider, speed), label);
+"""
+
+# %% ../nbs/plot.ipynb #14a79a3a
+_MOTION_FRAMES = """
+    let now = 0, timer = 0;
+    const show = (at, live) => {
+      now = Math.max(0, Math.min(last, at));
+      scene.innerHTML = film.frames[now].map((i) => film.parts[i]).join("");
+      label.setAttribute("aria-live", live ? "polite" : "off");
+      label.textContent = film.labels[now];
+      slider.value = now;
+      slider.setAttribute("aria-valuetext", film.labels[now]);
+    };
+    const run = (yes) => {
+      clearInterval(timer);
+      timer = yes ? setInterval(() => now < last ? show(now + 1) : run(false), 1000 * film.seconds / speed.value) : 0;
+      play.title = yes ? "Pause" : "Play";
+      play.setAttribute("aria-label", play.title);
+      play.querySelector("path").setAttribute("d", icons[play.title.toLowerCase()]);
+    };
+"""
+
+# %% ../nbs/plot.ipynb #e8a336be
+_MOTION_EVENTS = """
+    play.addEventListener("click", () => { if (!timer && now === last) show(0); run(!timer); });
+    back.addEventListener("click", () => { run(false); show(now - 1, true); });
+    next.addEventListener("click", () => { run(false); show(now + 1, true); });
+    slider.addEventListener("input", () => { run(false); show(Number(slider.value)); });
+    speed.addEventListener("change", () => { if (timer) run(true); });
+    const settle = () => {
+      label.style.minHeight = "0";
+      const high = Math.max(...film.labels.map((text) => { label.textContent = text; return label.offsetHeight; }));
+      label.style.minHeight = high + "px";
+      label.textContent = film.labels[now];
+    };
+    show(film.first);
+    settle();
+    addEventListener("resize", settle);
+    addEventListener("beforeprint", () => { words.open = true; });
+"""
+_MOTION_PLAYER = f"""(name => {{{_MOTION_ELEMENTS}
+  document.querySelectorAll(`figure[data-motion="${{name}}"]:not([data-ready])`).forEach((figure) => {{
+    figure.dataset.ready = "";{_MOTION_PICTURE}{_MOTION_FRAMES}{_MOTION_EVENTS}  }});
+}})"""
