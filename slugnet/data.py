@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ from .idx import read_idx
 
 # %% auto #0
 __all__ = ['MNIST_HASHES', 'MNIST_MIRRORS', 'minibatches', 'split_indices', 'split', 'Standardizer', 'one_hot', 'xor',
-           'two_moons', 'spirals', 'digits', 'mnist']
+           'two_moons', 'spirals', 'digits', 'mnist', 'is_stored', 'take_rows', 'is_finite', 'Stored', 'count_rows']
 
 # %% ../nbs/data.ipynb #d05ca067
 def minibatches(m: int, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[np.ndarray]:
@@ -576,3 +576,223 @@ def mnist(folder=None, flatten: bool = False, cache=None, mirrors: Sequence[str]
     X_train, y_train = _images_and_labels((train_images, train_labels), flatten)
     X_test, y_test = _images_and_labels((test_images, test_labels), flatten)
     return X_train, X_test, y_train, y_test
+
+# %% ../nbs/data.ipynb #4a4da368
+def is_stored(X) -> bool:
+    """Whether X is read from elsewhere by rows: a memory map, or an array as those of HDF5 and Zarr.
+
+    Parameters
+    ----------
+    X : object
+        Anything. Tables of pandas, whose rows are not chosen by their position, count as being in memory.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_stored(np.ones(3))
+    False
+    """
+    if isinstance(X, np.ndarray):
+        return isinstance(X, np.memmap)
+    by_rows = isinstance(getattr(X, "dtype", None), np.dtype) and hasattr(X, "__getitem__")
+    return by_rows and len(getattr(X, "shape", ())) > 0 and not hasattr(X, "iloc")
+
+# %% ../nbs/data.ipynb #fc1db1af
+_PIECE = 1 << 15  # bytes
+
+
+def take_rows(X: np.ndarray, rows, out: np.ndarray) -> np.ndarray:
+    """Write X[rows] into `out`, converted to its dtype; nothing large is made besides.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, ...)
+        Where the rows come from.
+    rows : slice or numpy.ndarray of int, shape (b,)
+        Which; indices from 0 to m − 1.
+    out : numpy.ndarray, shape (b, ...)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray
+        `out`.
+
+    Examples
+    --------
+    >>> take_rows(np.array([[1, 2], [3, 4], [5, 6]]), np.array([2, 0]), np.empty((2, 2)))
+    array([[5., 6.],
+           [1., 2.]])
+    """
+    if isinstance(rows, slice):
+        np.copyto(out, X[rows], casting="unsafe")
+    elif X.dtype == out.dtype and X.flags.c_contiguous and out.flags.c_contiguous:
+        np.take(X, rows, axis=0, out=out, mode="clip")
+    else:
+        _take_pieces(X, rows, out)
+    return out
+
+
+def _take_pieces(X: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """X[rows] in pieces of some thousand bytes, or of one row, which needs no copy in between."""
+    size = max(1, _PIECE // max(1, X[:1].nbytes))  # no-mutant: any piece gives the same
+    for start in range(0, len(rows), size):
+        piece = rows[start:start + size]
+        out[start:start + size] = X[piece] if size > 1 else X[piece[0]]
+
+# %% ../nbs/data.ipynb #f4e51154
+def is_finite(X: np.ndarray) -> bool:
+    """Whether X has neither NaN nor infinity; no array as large as X is made.
+
+    Parameters
+    ----------
+    X : numpy.ndarray
+        Numbers of any kind, in any shape.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_finite(np.array([1.0, np.nan]))
+    False
+    """
+    if X.dtype.kind not in "fc" or X.size == 0:
+        return True
+    with np.errstate(invalid="ignore"):
+        return all(np.isfinite(part.min()) and np.isfinite(part.max())
+                   for part in ((X.real, X.imag) if X.dtype.kind == "c" else (X,)))
+
+# %% ../nbs/data.ipynb #9ad79162
+class Stored:
+    """Data that stay where they are, and are read and checked a batch at a time.
+
+    Parameters
+    ----------
+    source : object
+        What `is_stored` accepts.
+    check : callable
+        Given an array of rows, it returns what is to be used of them, or raises a ValueError.
+    name : str
+        What error messages call it.
+
+    Attributes
+    ----------
+    shape, dtype
+        Those of the source.
+    failed : bool
+        Whether a batch could not be read, or was refused.
+
+    Examples
+    --------
+    >>> Stored(np.arange(6).reshape(3, 2)).read(np.array([2, 0]))
+    array([[4, 5],
+           [0, 1]])
+    """
+
+    def __init__(self, source, check: Callable = np.asarray, name: str = "X"):
+        self.source = np.asarray(source) if isinstance(source, np.ndarray) else source
+        self.shape, self.dtype = tuple(source.shape), source.dtype
+        self.check, self.name, self.failed = check, name, False
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, rows, out: np.ndarray) -> np.ndarray:
+        """Read some rows; return them checked.
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray of int, shape (b,)
+            Which.
+        out : numpy.ndarray, shape (b, ...)
+            Where to write, of the dtype of the source.
+
+        Returns
+        -------
+        numpy.ndarray
+            What the check makes of them.
+
+        Raises
+        ------
+        ValueError
+            If the check refuses a row; the message gives its number.
+        """
+        try:
+            self._read(rows, out)
+            return self._checked(rows, out)
+        except Exception:
+            self.failed = True
+            raise
+
+    def read(self, rows) -> np.ndarray:
+        """As `take`, in a new array.
+
+        Parameters
+        ----------
+        rows : slice or numpy.ndarray of int, shape (b,)
+            Which.
+
+        Returns
+        -------
+        numpy.ndarray
+            What the check makes of them.
+        """
+        return self.take(rows, np.empty((count_rows(rows, len(self)), *self.shape[1:]), self.dtype))
+
+    def _read(self, rows, out: np.ndarray) -> None:
+        """Read, in ascending order."""
+        if isinstance(rows, slice):
+            out[...] = self.source[rows]
+            return
+        order = np.argsort(rows)
+        if isinstance(self.source, np.ndarray):
+            _touch(self.source, rows[order])
+            take_rows(self.source, rows, out)
+        else:
+            out[order] = self.source[rows[order]]
+
+    def _checked(self, rows, batch: np.ndarray) -> np.ndarray:
+        """What the check makes of a batch, or its error, with the row."""
+        try:
+            return self.check(batch)
+        except ValueError:
+            numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
+            for row, example in zip(numbers, batch):
+                try:
+                    self.check(example[None])
+                except ValueError as error:
+                    raise ValueError(f"{self.name}, row {row}: {error}") from None
+            raise
+
+# %% ../nbs/data.ipynb #8a3d7387
+def count_rows(rows, m: int) -> int:
+    """How many rows a slice or an array of indices takes.
+
+    Parameters
+    ----------
+    rows : slice or numpy.ndarray of int
+        The choice.
+    m : int
+        Of how many.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> count_rows(slice(3, None), 5)
+    2
+    """
+    return len(range(m)[rows]) if isinstance(rows, slice) else len(rows)
+
+
+def _touch(X: np.ndarray, rows: np.ndarray) -> None:
+    """Read a number of each page of some rows of a memory map, so that the disk is asked in ascending order."""
+    for row in rows:
+        X[row].reshape(-1)[::1024].max()  # no-mutant: only the order of reading

@@ -20,7 +20,7 @@ import numpy as np
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import Component, describe, require_instance, require_integer, require_number, revive
 from .contract import Layer, Tape
-from .data import minibatches, split_indices
+from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
 from .network import Network, leaves, refuse_repeats
@@ -117,6 +117,21 @@ class Callback:
             The number of the step.
         """
 
+    def on_gradient(self, model, step, weight):
+        """Between the backward pass and the update, which takes what is then in `model.grad`.
+
+        Here machines that share a batch average their gradients. A batch without weight takes no step.
+
+        Parameters
+        ----------
+        model : Model
+            The model that is trained.
+        step : int
+            The number of the step.
+        weight : float
+            How much the minibatch counts: the number of its examples, or the sum of their weights.
+        """
+
     def on_batch_end(self, model, step, logs):
         """After a step; `logs` holds the loss of its minibatch.
 
@@ -200,42 +215,124 @@ class History(Sequence):
         return f"History({len(self)} epochs: {last})"
 
 # %% ../nbs/model.ipynb #5fbbe273
-def _inputs(X, input_shape: tuple | None) -> np.ndarray:
-    """X as a finite numeric array of examples, or an error that names it."""
+def _inputs(X, input_shape: tuple | None) -> np.ndarray | Stored:
+    """X as a finite numeric array of examples, or an error that names it; of stored data, the form only."""
+    X = _examples_of(X, input_shape)
+    if isinstance(X, np.ndarray):
+        _require_finite(X)
+    return X
+
+
+def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
+    """X as a numeric array of examples, whose values are not looked at."""
     try:
-        X = np.asarray(X)
+        X = X if isinstance(X, Stored) else Stored(X) if is_stored(X) else np.asarray(X)
     except ValueError:
         raise ValueError("X must be an array of numbers; got rows of different lengths") from None
     if X.dtype.kind not in "biufc":
         raise TypeError(f"X must be numeric; got an array of dtype {X.dtype}")
-    if X.ndim < 2:
+    if len(X.shape) < 2:
         raise ValueError(f"X must have one row for each example, shape (m, ...); got shape {X.shape}")
     if len(X) == 0:
         raise ValueError(f"X must hold at least one example; got shape {X.shape}")
     if input_shape is not None and X.shape[1:] != input_shape:
         wanted = ", ".join(map(str, ("m", *input_shape)))
         raise ValueError(f"X must have the shape ({wanted}) that the model was built for; got {X.shape}")
-    if X.dtype.kind in "fc" and not np.isfinite(X).all():
-        raise ValueError("X must be finite; got NaN or infinity")
     return X
 
 
-def _inputs_for(self, X) -> np.ndarray:
+def _require_finite(X: np.ndarray) -> None:
+    """Refuse NaN and infinity."""
+    if not is_finite(X):
+        raise ValueError("X must be finite; got NaN or infinity")
+
+
+def _inputs_for(self, X) -> np.ndarray | Stored:
     """X, checked against the model: its shape, and the values that the first layer takes."""
-    X = _inputs(X, self.input_shape)
+    X = _examples_of(X, self.input_shape)
+    if isinstance(X, Stored):
+        X.check = self._require_values
+    else:
+        self._require_values(X)
+    return X
+
+
+def _require_values(self, X: np.ndarray) -> None:
+    """Refuse values that are not finite, or that the first layer does not take."""
+    _require_finite(X)
     first = self._first_layer
-    if first.takes_indices and X.dtype.kind not in "biu" and not (np.isrealobj(X) and (X == np.floor(X)).all()):
+    if first.takes_indices and X.dtype.kind not in "biu" and not _is_whole(X):
         raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
     first.require_inputs(X)
-    return X
 
 
-def _batch(self, X: np.ndarray, tape: Tape) -> np.ndarray:
+def _is_whole(X: np.ndarray) -> bool:
+    """Whether all entries are whole numbers, asked of some rows at a time."""
+    parts = (X[start:start + 1024] for start in range(0, len(X), 1024))  # no-mutant: any parts will do
+    return np.isrealobj(X) and all((part == np.floor(part)).all() for part in parts)
+
+
+def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     """Some examples, in a buffer of the tape: in the model's dtype, or integers where they are indices."""
     dtype = np.dtype(np.intp) if self._first_layer.takes_indices else self.dtype
-    batch = tape.buffer(self, "X", X.shape, dtype)
-    np.copyto(batch, X, casting="unsafe")
+    shape = (count_rows(rows, len(X)), *X.shape[1:])
+    batch = tape.buffer(self, "X", shape, dtype)
+    in_memory = isinstance(X, np.ndarray)
+    if in_memory and isinstance(rows, slice):
+        np.copyto(batch, X[rows], casting="unsafe")
+    elif X.dtype == dtype and batch.flags.c_contiguous:
+        take_rows(X, rows, batch) if in_memory else X.take(rows, batch)
+    else:
+        np.copyto(batch, self._rows(X, rows, tape, "rows"), casting="unsafe")
     return batch
+
+
+def _rows(self, X: np.ndarray | Stored, rows, tape: Tape, name: str) -> np.ndarray:
+    """X[rows] as it is, row after row in a buffer of the tape; checked if it is stored."""
+    shape = (count_rows(rows, len(X)), *X.shape[1:])
+    out = tape.buffer(self, name, (shape[0], math.prod(shape[1:])), X.dtype).reshape(shape)
+    if isinstance(X, np.ndarray):
+        return take_rows(X, rows, out)
+    checked = X.take(rows, out)
+    return out if checked is None else checked
+
+
+def _targets(self, y, m: int) -> np.ndarray | Stored:
+    """The targets of m examples in the form that the loss takes, or a promise to bring each batch to it."""
+    loss, output_shape, dtype = self._require_loss(), self.output_shape, self.dtype
+
+    def prepare(part):
+        return loss.prepare(part, len(part), output_shape, dtype)
+    if not is_stored(y):
+        array = isinstance(y, np.ndarray) and y.shape[:1] == (m,)
+        return _prepared(prepare, y) if array else loss.prepare(y, m, output_shape, dtype)
+    if y.shape[0] != m:
+        raise ValueError(f"y must have one row for each of the {m} rows of X; got shape {tuple(y.shape)}")
+    stored = Stored(y, prepare, "y")
+    stored.read(slice(0, 1))
+    return stored
+
+
+def _prepared(prepare: Callable, y: np.ndarray) -> np.ndarray:
+    """`prepare(y)`, some rows at a time; `y` itself if it has that form already."""
+    Y = None
+    size = max(1, (1 << 20) // max(1, y[:1].nbytes))  # no-mutant: any parts will do
+    for start in range(0, len(y), size):
+        rows = slice(start, start + size)
+        part = prepare(y[rows])
+        if Y is None:
+            alike = part.dtype == y.dtype and part.shape[1:] == y.shape[1:]
+            Y = y if alike else np.empty((len(y), *part.shape[1:]), part.dtype)
+        if Y is y and not np.array_equal(part, y[rows]):
+            Y = y.copy()
+        if Y is not y:
+            Y[rows] = part
+    return Y
+
+
+def _targets_at(self, Y: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
+    """The prepared targets of some examples, perhaps in a buffer of the tape."""
+    return Y[rows] if isinstance(rows, slice) and isinstance(Y, np.ndarray) else self._rows(Y, rows, tape, "y")
 
 
 def _weights(sample_weight, m: int, dtype) -> np.ndarray | None:
@@ -380,18 +477,20 @@ def feedforward(self, X, train: bool = False) -> np.ndarray:
     """
     self._require_built()
     X, tape = self._inputs_for(X), Tape(train, self._noise if train else None)
-    return np.array(network.feedforward(self.layers, self._batch(X, tape), tape), order="C")
+    return np.array(network.feedforward(self.layers, self._batch(X, slice(None), tape), tape), order="C")
 
 
-def transform(self, X, batch_size: int = 1024) -> np.ndarray:
+def transform(self, X, batch_size: int = 1024, out: np.ndarray | None = None) -> np.ndarray:
     """The predictions, one row for each row of X.
 
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
-        Inputs, finite numbers.
+        Inputs, finite numbers; in memory, or stored as `fit` takes them, so that a batch is read at a time.
     batch_size : int
         How many rows at a time; it bounds the memory.
+    out : numpy.ndarray, shape (m, *output_shape), optional
+        Where to write them, such as a memory map; a new array if not given.
 
     Returns
     -------
@@ -402,7 +501,8 @@ def transform(self, X, batch_size: int = 1024) -> np.ndarray:
     NotFittedError
         If the model is not built.
     ValueError, TypeError
-        If X is not finite and numeric, or not of the shape that the model was built for.
+        If X is not finite and numeric, or not of the shape that the model was built for; if `out` is no array
+        of the shape of the predictions.
 
     Examples
     --------
@@ -412,11 +512,14 @@ def transform(self, X, batch_size: int = 1024) -> np.ndarray:
     self._require_built()
     X = self._inputs_for(X)
     batch_size = require_integer("batch_size", batch_size, minimum=1)
-    Y_hat = np.empty((len(X), *self.output_shape), self.dtype)
+    shape = (len(X), *self.output_shape)
+    Y_hat = np.empty(shape, self.dtype) if out is None else require_instance("out", out, np.ndarray)
+    if Y_hat.shape != shape:
+        raise ValueError(f"out must have the shape of the predictions, {shape}; got {Y_hat.shape}")
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
-        Y_hat[rows] = network.feedforward(self.layers, self._batch(X[rows], tape), tape)
+        Y_hat[rows] = network.feedforward(self.layers, self._batch(X, rows, tape), tape)
     return Y_hat
 
 
@@ -488,7 +591,8 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape(train, self._noise if train else None)
     tape.end = self._first_layer
-    J, _ = network.loss_and_gradient(self.layers, self.loss, self._batch(X, tape), Y, tape, w, self.penalty)
+    batch, targets = self._batch(X, slice(None), tape), self._targets_at(Y, slice(None), tape)
+    J, _ = network.loss_and_gradient(self.layers, self.loss, batch, targets, tape, w, self.penalty)
     return J.item(), {name: part.copy() for name, part in self._named(self.grad)}
 
 
@@ -525,14 +629,14 @@ def mean_loss(self, X, y, sample_weight=None):
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape()
-    return network.mean_loss(self.layers, self.loss, self._batch(X, tape), Y, tape, w, self.penalty)[0].item()
+    batch, targets = self._batch(X, slice(None), tape), self._targets_at(Y, slice(None), tape)
+    return network.mean_loss(self.layers, self.loss, batch, targets, tape, w, self.penalty)[0].item()
 
 
 def _examples(self, X, y, sample_weight=None) -> tuple:
     """Inputs, targets and weights, checked against each other and against the model."""
     X = self._inputs_for(X)
-    Y = self._require_loss().prepare(y, len(X), self.output_shape, self.dtype)
-    return X, Y, _weights(sample_weight, len(X), self.dtype)
+    return X, self._targets(y, len(X)), _weights(sample_weight, len(X), self.dtype)
 
 # %% ../nbs/model.ipynb #9ff34e6b
 def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size: int = 1024) -> dict[str, float]:
@@ -577,24 +681,26 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
     return self._evaluate(X, Y, w, _metrics(metrics, self.loss), batch_size)
 
 
-def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024) -> dict[str, float]:
-    """`evaluate` on examples that were checked."""
+def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024, chosen=None) -> dict[str, float]:
+    """`evaluate` on examples that were checked: all, or those of the indices `chosen`."""
     total = mass = 0.0
-    decisions, scores = [], []
+    truths, decisions, scores = [], [], []
     scored = {name for name, metric in metrics.items() if getattr(_whole(metric), "takes_scores", False)}
     tape = Tape()
-    for start in range(0, len(X), batch_size):
+    for start in range(0, len(X) if chosen is None else len(chosen), batch_size):
         rows = slice(start, start + batch_size)
-        weight = len(Y[rows]) if w is None else float(w[rows].sum())
+        rows = rows if chosen is None else chosen[rows]
+        weight = count_rows(rows, len(X)) if w is None else float(w[rows].sum())
         part = w[rows] if w is not None and weight else None
-        batch = self._batch(X[rows], tape)
-        J, Y_hat = network.mean_loss(self.layers, self.loss, batch, Y[rows], tape, part, self.penalty)
+        batch, targets = self._batch(X, rows, tape), self._targets_at(Y, rows, tape)
+        J, Y_hat = network.mean_loss(self.layers, self.loss, batch, targets, tape, part, self.penalty)
         if weight:
             total, mass = total + weight * float(J), mass + weight
+        truths.append(np.array(self.loss.truth(targets)))
         decisions.append(np.array(self.loss.decide(Y_hat)))
         if scored:
             scores.append(np.array(Y_hat))
-    truth, decision = self.loss.truth(Y), np.concatenate(decisions)
+    truth, decision = np.concatenate(truths), np.concatenate(decisions)
     seen = {name: np.concatenate(scores) if name in scored else decision for name in metrics}
     return {"loss": total / mass, **{name: float(metric(truth, seen[name])) for name, metric in metrics.items()}}
 
@@ -635,9 +741,11 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
-        Inputs, finite numbers.
+        Inputs, finite numbers. They may be stored, in a `numpy.memmap` or in anything that has a shape, a dtype
+        and rows by their indices, as HDF5 and Zarr arrays do: each batch is then read and checked when it is needed.
     y : array_like
-        Targets: class indices (m,) or one-hot rows for classes, values (m, n_out) or (m,) for a regression.
+        Targets, which may be stored as well: class indices (m,) or one-hot rows for classes, values (m, n_out) or
+        (m,) for a regression.
     epochs : int
         How often every example is seen.
     batch_size : int
@@ -670,7 +778,8 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit; every parameter is then as before.
+        If an argument does not fit, or a batch of stored data does not; the model is then as before. So it is
+        after any error in reading stored data.
     FloatingPointError
         If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
 
@@ -689,6 +798,10 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
             self._train(plan, shuffle, report)
         except KeyboardInterrupt:
             report.interrupted(len(self.history))
+        except Exception:
+            if any(part.failed for part in plan.stored):
+                plan.before.put_back()
+            raise
     return self.history
 
 # %% ../nbs/model.ipynb #791e1010
@@ -709,24 +822,53 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
         raise ValueError("validation_split and validation_data: give one of them")
     callbacks = [require_instance(f"callbacks[{i}]", c, Callback) for i, c in enumerate(callbacks)]
     named = _metrics(metrics, self._require_loss(), always=False)
-    X = _inputs(X, self.input_shape)
+    X = _examples_of(X, self.input_shape)
     built = self if self.is_built else self._rehearse(X.shape[1:])
     X, Y, w = built._examples(X, y, sample_weight)
     if augment is not None:
-        _augmented(augment, X[:1], np.random.default_rng(0))  # no-mutant: any examples will do
-    held = None
+        first = X.read(slice(0, 1)) if isinstance(X, Stored) else X[:1]  # no-mutant: any examples will do
+        _augmented(augment, first, np.random.default_rng(0))  # no-mutant: any generator will do
+    chosen = held = None
     if validation_split:
-        kept, out = split_indices(len(X), validation_split, self._generator(_SPLIT))
-        held = X[out], Y[out], None if w is None else w[out]
-        X, Y, w = X[kept], Y[kept], None if w is None else w[kept]
+        chosen, out = split_indices(len(X), validation_split, self._generator(_SPLIT))
+        held = X, Y, w, out
     elif validation_data is not None:
-        held = built._held(validation_data)
+        held = *built._held(validation_data), None
+    del built
+    stored = [part for part in (X, Y, *(held or ())) if isinstance(part, Stored)]
+    before = _Before(self) if stored else None
     if not self.is_built:
         self.build(X.shape[1:])
+    for part in stored:
+        part.check = self._require_values if part.name == "X" else part.check
     if self._memory is None:
         self._memory = self.optimizer.start(self.theta, self._decayed())
-    return _Plan(X=X, Y=Y, w=w, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
-                 callbacks=callbacks, augment=augment, steps=-(-len(X) // batch_size))
+    m = len(X) if chosen is None else len(chosen)
+    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
+                 callbacks=callbacks, augment=augment, stored=stored, before=before, m=m, steps=-(-m // batch_size))
+
+
+class _Before:
+    """A model as it is, with its layers, to be put back."""
+
+    def __init__(self, model: "Model"):
+        self.parts = [(part, dict(vars(part))) for part in (model, model._network, *leaves(model.layers))]
+        self.parts[0][1]["_memory"] = copy.deepcopy(model._memory)
+        self.generators = [(generator, generator.bit_generator.state)
+                           for generator in (model._shuffler, model._noise, model._augmenter)]
+        self.history, self.epochs = model.history, len(model.history)
+        self.vectors = [(vector, vector.copy()) for vector in (model.theta, model.state)] if model.is_built else []
+
+    def put_back(self) -> None:
+        """Undo what happened since."""
+        for part, values in self.parts:
+            vars(part).clear()
+            vars(part).update(values)
+        for generator, state in self.generators:
+            generator.bit_generator.state = state
+        for vector, values in self.vectors:
+            vector[...] = values
+        del self.history._epochs[self.epochs:]
 
 
 def _augmented(augment: Callable, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -782,7 +924,7 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     except FloatingPointError:
         self.theta[...], self.state[...], self._memory = before
         raise
-    logs |= self._measure(plan)
+    logs |= self._measure(plan, tapes)
     self.history.append(logs)
     report.epoch(epoch, logs)
     for callback in plan.callbacks:
@@ -793,26 +935,27 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
 def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     """One epoch; returns the mean of its losses."""
     total = mass = 0.0
-    order = minibatches(len(plan.X), plan.batch_size, self._shuffler if shuffle else None)
+    order = minibatches(plan.m, plan.batch_size, self._shuffler if shuffle else None)
     for step, rows in enumerate(order):
         for callback in plan.callbacks:
             callback.on_batch_begin(self, step)
-        J = self._step(plan, rows, tapes)
+        rows = rows if plan.chosen is None else plan.chosen[rows]
+        weight = len(rows) if plan.w is None else float(plan.w[rows].sum())
+        J = self._step(plan, rows, tapes, step, weight)
         if not math.isfinite(J):
             raise FloatingPointError(f"the loss became {J} in epoch {epoch}, step {step}; the parameters are those "
                                      "with which the epoch began: try a smaller learning_rate")
-        weight = len(rows) if plan.w is None else float(plan.w[rows].sum())
         total, mass = total + weight * J, mass + weight
         for callback in plan.callbacks:
             callback.on_batch_end(self, step, {"loss": J})
         report.step(J)
-    if not np.isfinite(self.theta).all():
+    if not is_finite(self.theta):
         raise FloatingPointError(f"a parameter became infinite or NaN in epoch {epoch}, step {step}; the parameters "
                                  "are those with which the epoch began: try a smaller learning_rate")
     return total / mass
 
 
-def _step(self, plan, rows: np.ndarray, tapes: dict) -> float:
+def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -> float:
     """One step of Algorithm 2: forward, backward, update."""
     tape = tapes.get(len(rows))
     if tape is None:
@@ -821,24 +964,38 @@ def _step(self, plan, rows: np.ndarray, tapes: dict) -> float:
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0
-    X = plan.X[rows]
+    X, Y = plan.X, self._targets_at(plan.Y, rows, tape)
     if plan.augment is not None:
-        X = _augmented(plan.augment, X, self._augmenter)
-    X = self._batch(X, tape)
-    J, _ = network.loss_and_gradient(self.layers, self.loss, X, plan.Y[rows], tape, w, self.penalty)
+        X = X.read(rows) if isinstance(X, Stored) else X[rows]
+        X, rows = _augmented(plan.augment, X, self._augmenter), slice(None)
+    X = self._batch(X, rows, tape)
+    J, _ = network.loss_and_gradient(self.layers, self.loss, X, Y, tape, w, self.penalty)
+    for callback in plan.callbacks:
+        callback.on_gradient(self, step, weight)
     self.optimizer.step(self.theta, self.grad, self._memory)
     network.constrain(self.layers)
     return float(J)
 
 
-def _measure(self, plan) -> dict[str, float]:
+def _measure(self, plan, tapes: dict) -> dict[str, float]:
     """Metrics on the training part, loss and metrics on the part held out."""
-    logs = {}
+    logs, size = {}, _rows_at_once(plan.batch_size, tapes)
     if plan.metrics:
-        logs |= {k: v for k, v in self._evaluate(plan.X, plan.Y, plan.w, plan.metrics).items() if k != "loss"}
+        found = self._evaluate(plan.X, plan.Y, plan.w, plan.metrics, size, plan.chosen)
+        logs |= {k: v for k, v in found.items() if k != "loss"}
     if plan.held is not None:
-        logs |= {f"val_{k}": v for k, v in self._evaluate(*plan.held, plan.metrics).items()}
+        X, Y, w, chosen = plan.held
+        logs |= {f"val_{k}": v for k, v in self._evaluate(X, Y, w, plan.metrics, size, chosen).items()}
     return logs
+
+
+def _rows_at_once(batch_size: int, tapes: dict) -> int:
+    """How many rows to evaluate at a time: as many as fit into 16 MB, at least a batch, at most 1,024."""
+    taken = {m: sum(array.nbytes for page in tape._pages.values() for array in page.values()
+                    if isinstance(array, np.ndarray)) for m, tape in tapes.items()}
+    each = max((taken[m] / m for m in taken), default=0)
+    return min(1024, max(batch_size, int((1 << 24) // max(each, 1))))  # no-mutant: any size gives the same
+
 
 # %% ../nbs/model.ipynb #5c31745c
 @contextlib.contextmanager
@@ -1247,7 +1404,8 @@ class Model:
     fit, loss_and_gradients, mean_loss = fit, loss_and_gradients, mean_loss
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
-    _inputs_for, _batch = _inputs_for, _batch
+    _inputs_for, _require_values, _batch, _rows = _inputs_for, _require_values, _batch, _rows
+    _targets, _targets_at = _targets, _targets_at
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
 
