@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FIRST, LAST = "test_notebooks.py", "test_site.py"
+FIRST, LAST = "test_notebooks.py", ("test_site.py", "test_motion_site.py")
 REQUIRE_ALL = os.environ.get("SLUGNET_REQUIRE_ALL") == "1"
 LEAVE_OUT_PEERS = importlib.util.find_spec("torch") is None and not REQUIRE_ALL
 
@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Notebooks first, for what they measure goes into the site; the site's tests last."""
-    rank = {FIRST: 0, LAST: 2}
+    rank = {FIRST: 0} | dict.fromkeys(LAST, 2)
     items.sort(key=lambda item: rank.get(item.path.name, 1))
 
 

@@ -364,7 +364,7 @@ def export(root: Path = ROOT) -> None:
 
 
 def readme(root: Path = ROOT) -> str:
-    """README.md as nbs/index.ipynb gives it: no figures, and links that lead to the website."""
+    """README.md as nbs/index.ipynb gives it: no figures, still or moving, and links that lead to the website."""
     import nbformat
     from nbconvert import MarkdownExporter
 
@@ -375,7 +375,7 @@ def readme(root: Path = ROOT) -> str:
         if cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.MULTILINE).strip()
             cell.outputs = [output for output in cell.outputs
-                            if not any(kind.startswith("image/") for kind in output.get("data", {}))]
+                            if not any(kind.startswith("image/") or kind == "text/html" for kind in output.get("data", {}))]
     text, _ = MarkdownExporter().from_notebook_node(notebook)
     config = settings(root)
     site = config["doc_host"].rstrip("/") + "/" + config["doc_baseurl"].strip("/")
