@@ -69,6 +69,7 @@ class Book:
     checks: dict = field(default_factory=dict)      # name -> [page#anchor of its checks]
     results: dict = field(default_factory=dict)     # name -> what the check printed
     names: dict = field(default_factory=dict)       # public name -> page#anchor of its definition
+    own: set = field(default_factory=set)           # (page, public name that it defines)
     pictures: dict = field(default_factory=dict)    # page path -> [(alt, caption), …] of its figures, in order
     ink: str = ""                                   # the colour of lines and letters in figures
 
@@ -255,8 +256,9 @@ def finish_code(page: Page, book: Book) -> None:
         else:
             link.name = "span"
     for code in page.soup.select("main p > code, main li > code, main td > code"):
-        target = book.names.get(code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()"))
-        if target and target.partition("#")[0] != page.path and len(code.get_text()) > 2:
+        name = code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()")
+        target = book.names.get(name)
+        if target and (page.path, name) not in book.own and len(code.get_text()) > 2:
             code.wrap(page.new("a", href=page.link(target), cls="name-link"))
 
 
@@ -270,12 +272,13 @@ def label_exported(page: Page, book: Book, code: Tag, module: str) -> None:
 
 def name_definition(page: Page, book: Book, code: Tag, name: str) -> None:
     """Put an anchor on a definition, so that its name can be linked to from other pages."""
-    if name in book.names:
+    if (page.path, name) in book.own:
         return
     for span in code.select("span.fu, span.dt, span.va, span.cn"):
         if span.get_text() == name:
             span["id"] = f"def-{name}"
-            book.names[name] = f"{page.path}#def-{name}"
+            book.own.add((page.path, name))
+            book.names.setdefault(name, f"{page.path}#def-{name}")
             return
 
 
@@ -362,7 +365,7 @@ def page_facts(page: Page, minutes: int, equations: int) -> Tag:
     return facts
 
 
-def page_needs(page: Page) -> Tag:
+def page_needs(page: Page, book: Book) -> Tag:
     """What the page needs and what it gives, in the words of its notebook, and how to run it."""
     rows = page.new("dl", cls="page-needs")
     for paragraph in page.soup.main.find_all("p"):
@@ -373,6 +376,9 @@ def page_needs(page: Page) -> Tag:
         rows.append(page.new("dt", name))
         rows.append(page.new("dd", *[child.extract() for child in list(paragraph.contents)]))
         paragraph.decompose()
+    for code in rows.find_all("code"):
+        if (page.path, code.get_text()) in book.own:
+            code.wrap(page.new("a", href=f"#def-{code.get_text()}", cls="name-link"))
     return rows
 
 
@@ -388,7 +394,7 @@ def page_run(page: Page) -> Tag:
     return row
 
 
-def add_facts(page: Page) -> None:
+def add_facts(page: Page, book: Book) -> None:
     """Put reading time, needs, gives and how to run it under the title of a page that comes from a notebook."""
     header = page.soup.find(id="title-block-header")
     if header is None or page.notebook is None:
@@ -398,7 +404,7 @@ def add_facts(page: Page) -> None:
     lines = sum(len(code.get_text().split("\n")) for code in main.select("pre.cell-code"))
     equations = len(main.select("div.equation[id]"))
     minutes = max(1, round(words / WORDS_A_MINUTE + lines / LINES_A_MINUTE))
-    rows = page_needs(page)
+    rows = page_needs(page, book)
     rows.append(page.new("dt", "Run"))
     rows.append(page_run(page))
     if page.path == "index.html":
