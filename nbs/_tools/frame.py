@@ -2,9 +2,11 @@
 
 Only for pages that smalldocs made: other builders keep the frame they write.
 """
+import functools
 import posixpath
 import re
 import unicodedata
+from pathlib import Path
 
 from bs4 import BeautifulSoup
 from enhance import Book, Page
@@ -41,8 +43,15 @@ def rebuild_head(page: Page, book: Book) -> None:
     for meta in head.find_all("meta", attrs={"name": "smalldocs:offset"}):
         meta.decompose()
     soup.html["data-root"] = page.up or "./"
-    soup.html["class"] = "slugnet-site"
+    soup.html["class"] = "slugnet-site front" if page.path == "index.html" else "slugnet-site"
     soup.html["lang"] = soup.html.get("lang", "en")
+
+
+@functools.cache
+def logo() -> str:
+    """The drawing of nbs/favicon.svg without its colours, which the style sheet gives to the theme that is chosen."""
+    svg = (Path(__file__).resolve().parents[1] / "favicon.svg").read_text(encoding="utf-8")
+    return re.sub(r"\s*<style>.*?</style>", "", svg, flags=re.DOTALL).replace("<svg ", '<svg class="logo" aria-hidden="true" ', 1)
 
 
 def rebuild_header(page: Page, book: Book) -> None:
@@ -52,7 +61,7 @@ def rebuild_header(page: Page, book: Book) -> None:
     markup = f"""<header id="quarto-header">
 <a class="skip-link" href="#quarto-document-content">Skip to the text</a>
 <button id="menu-button" type="button" aria-controls="quarto-sidebar" aria-expanded="false" aria-label="Pages"><span></span></button>
-<a class="brand" href="{page.up}index.html"><img src="{page.up}favicon.svg" alt="" width="30" height="30">{book.settings['lib_name']}</a>
+<a class="brand" href="{page.up}index.html">{page.placeholder(logo())}{book.settings['lib_name']}</a>
 <div class="book-search" role="search"><input type="search" placeholder="Search" aria-label="Search" autocomplete="off">
 <div class="search-results" aria-live="polite"></div></div>
 <button id="theme-button" type="button" aria-label="Dark colours" aria-pressed="false" title="Light or dark"><span></span></button>
@@ -117,6 +126,13 @@ def rebuild_footer(page: Page, book: Book) -> None:
     page.soup.body.append(footer)
 
 
+def lost(page: Page) -> None:
+    """The page for addresses that do not exist: the slug turns back."""
+    header = page.soup.find(id="title-block-header")
+    if header is not None:
+        header.insert_before(page.new("p", page.placeholder(logo()), cls="lost"))
+
+
 def absolute_links(page: Page, base: str) -> None:
     """Make every link start at the site's root: for the page that is shown at unknown addresses."""
     page.soup.html["data-root"] = base
@@ -165,6 +181,8 @@ def search_entries(page: Page) -> list[dict]:
 
 def rebuild(page: Page, book: Book) -> None:
     """Make the whole frame of a page."""
+    if page.path == "404.html":
+        lost(page)
     rebuild_contents(page)
     rebuild_sidebar(page)
     rebuild_header(page, book)

@@ -100,6 +100,11 @@ description: The address does not exist on this site.
 toc: false
 ---
 
-The page may have moved. The [first page](index.ipynb) leads to all others, and the search at the top finds words,
-names and symbols.
+It may have moved, or the address is mistyped. The search at the top finds words, names and symbols; from here, one can
+go on to
+
+- the [front page](index.ipynb), which says what slugnet is,
+- the [introduction](introduction.ipynb), where reading begins,
+- the [notation](notation.ipynb), where every symbol is,
+- the [package](package.ipynb), where every name is.
 """

@@ -57,7 +57,7 @@
 
   // ---- copying code
   $$(".code-copy-button").forEach((button) => button.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText($("pre code", button.parentElement).textContent); } catch (e) { return; }
+    try { await navigator.clipboard.writeText($("code", button.parentElement).textContent); } catch (e) { return; }
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1500);
   }));

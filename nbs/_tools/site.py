@@ -194,7 +194,7 @@ def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
         enhance.finish_equations(page, book)
         enhance.finish_code(page, book)
         enhance.finish_checks(page, book)
-        enhance.add_facts(page)
+        enhance.add_facts(page, book)
         if frame.is_smalldocs(page):
             frame.rebuild(page, book)
         if page.path != "404.html":
