@@ -17,7 +17,28 @@ __all__ = ['shift_images', 'flip_images', 'Augmentation', 'augmented_minibatches
 
 # %% ../nbs/augmentation.ipynb #9d38c6e2
 def shift_images(X: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Move each image of X (m, c, h, w) by whole numbers of pixels (m,), fewer than h and w; zeros come in."""
+    """Move images by whole numbers of pixels; zeros come in.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, h, w)
+        Images.
+    down : numpy.ndarray of int, shape (m,)
+        By how many pixels each moves down, or up if negative; fewer than h.
+    right : numpy.ndarray of int, shape (m,)
+        By how many it moves right, or left if negative; fewer than w.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, h, w)
+        New images.
+
+    Examples
+    --------
+    >>> shift_images(np.arange(1.0, 5.0).reshape(1, 1, 2, 2), np.array([1]), np.array([0]))[0, 0]
+    array([[0., 0.],
+           [1., 2.]])
+    """
     moved, (h, w) = np.zeros_like(X), X.shape[2:]
     for n, (d, r) in enumerate(zip(down, right)):
         to = slice(max(d, 0), h + d), slice(max(r, 0), w + r)
@@ -27,7 +48,26 @@ def shift_images(X: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarr
 
 # %% ../nbs/augmentation.ipynb #ad64558f
 def flip_images(X: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mirror left and right the images of X (m, c, h, w) that are chosen (m,), true or false."""
+    """Mirror some images, left and right.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, h, w)
+        Images.
+    chosen : numpy.ndarray of bool, shape (m,)
+        Which.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, h, w)
+        New images.
+
+    Examples
+    --------
+    >>> flip_images(np.arange(1.0, 5.0).reshape(1, 1, 2, 2), np.array([True]))[0, 0]
+    array([[2., 1.],
+           [4., 3.]])
+    """
     return np.where(chosen[:, None, None, None], X[..., ::-1], X)  # eq-augmentation-flip
 
 # %% ../nbs/augmentation.ipynb #173ed2e0
@@ -126,6 +166,15 @@ def augmented_minibatches(X: np.ndarray, y: np.ndarray, batch_size: int, augment
     ------
     ValueError
         If X and y differ in length.
+
+    Examples
+    --------
+    >>> X, y, rng = np.ones((5, 1, 3, 3)), np.arange(5), np.random.default_rng(0)
+    >>> for inputs, targets in augmented_minibatches(X, y, 2, Augmentation(shift=1), rng):
+    ...     print(inputs.shape, targets)
+    (2, 1, 3, 3) [2 4]
+    (2, 1, 3, 3) [3 0]
+    (1, 1, 3, 3) [1]
     """
     X, y = np.asarray(X), np.asarray(y)
     if len(X) != len(y):

@@ -17,14 +17,51 @@ from .model import Callback, Model
 
 # %% ../nbs/averaging.ipynb #efb0ec06
 def newest_weight(n: int, decay: float | None = None) -> float:
-    """The weight of place n = 1, 2, … in an average: of all alike, or of an exponential one that keeps `decay`."""
+    """The weight of the newest place in an average of places.
+
+    Parameters
+    ----------
+    n : int
+        Which place it is, from 1.
+    decay : float, optional
+        The share that an exponential average keeps; without it, all places count alike.
+
+    Returns
+    -------
+    float
+        The weight, from 0 to 1.
+
+    Examples
+    --------
+    >>> newest_weight(4), newest_weight(1, decay=0.9)
+    (0.25, 1.0)
+    """
     if decay is None:
         return 1 / n  # eq-averaging-mean
     return (1 - decay) / (1 - decay**n)  # eq-averaging-weight
 
 
 def move_average(average: np.ndarray, theta: np.ndarray, weight: float, work: np.ndarray) -> None:
-    """Let a place enter the average, in place; every array has shape (P,)."""
+    """Let a place enter the average, in place.
+
+    Parameters
+    ----------
+    average : numpy.ndarray, shape (P,)
+        The average so far; it is changed.
+    theta : numpy.ndarray, shape (P,)
+        The new place.
+    weight : float
+        How much it counts, from 0 to 1.
+    work : numpy.ndarray, shape (P,)
+        Room to work in.
+
+    Examples
+    --------
+    >>> average = np.array([1.0, 2.0])
+    >>> move_average(average, np.array([3.0, 2.0]), 0.5, np.empty(2))
+    >>> average
+    array([2., 2.])
+    """
     np.subtract(theta, average, out=work)
     work *= weight
     average += work  # eq-averaging-mean, eq-averaging-weight
@@ -56,6 +93,18 @@ class AverageParameters(Callback, Component):
     References
     ----------
     B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+
+    Examples
+    --------
+    >>> from slugnet.data import two_moons
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> average, (X, y) = AverageParameters(), two_moons(64)
+    >>> model = Model([Dense(1)], loss=MeanSquaredError(), seed=0)
+    >>> history = model.fit(X, y, epochs=5, callbacks=[average], progress=False)
+    >>> with average.applied(model):
+    ...     print(average.steps, model.predict(X).shape)
+    10 (64,)
     """
 
     def __init__(self, decay: float | None = None, start: int = 0):
@@ -64,7 +113,13 @@ class AverageParameters(Callback, Component):
         self.theta, self.steps = None, 0
 
     def on_train_begin(self, model: Model) -> None:
-        """Refuse a model that is not the one averaged so far."""
+        """Refuse a model that is not the one averaged so far.
+
+        Raises
+        ------
+        ValueError
+            If it has another number of parameters.
+        """
         self._require_fit(model)
 
     def on_batch_end(self, model: Model, step: int, logs: dict) -> None:
@@ -82,10 +137,15 @@ class AverageParameters(Callback, Component):
     def apply(self, model: Model) -> None:
         """Give the average to the model as its parameters.
 
+        Parameters
+        ----------
+        model : Model
+            Built, with as many parameters as were averaged; its θ is overwritten.
+
         Raises
         ------
-        ValueError
-            If nothing was averaged yet, or the model has another number of parameters.
+        TypeError, ValueError
+            If it is no such model, or nothing was averaged yet.
         """
         require_instance("model", model, Model)
         if self.theta is None:
@@ -97,9 +157,19 @@ class AverageParameters(Callback, Component):
     def applied(self, model: Model) -> Iterator[Model]:
         """The model with the average as its parameters; afterwards it has its own again.
 
+        Parameters
+        ----------
+        model : Model
+            Built, with as many parameters as were averaged.
+
+        Yields
+        ------
+        Model
+            The same, with the average as its parameters.
+
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             As `apply`.
         """
         before = require_instance("model", model, Model).theta.copy()

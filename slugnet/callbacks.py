@@ -18,13 +18,37 @@ __all__ = ['SMALL_IS_GOOD', 'LARGE_IS_GOOD', 'is_improvement', 'direction', 'wat
 
 # %% ../nbs/callbacks.ipynb #a5ed1218
 def is_improvement(value: float, best: float | None, sign: int, min_delta: float = 0.0) -> bool:
-    """Whether a value beats the best so far, None if there is none; sign is +1 where small is good, else −1."""
+    """Whether a value beats the best so far.
+
+    Parameters
+    ----------
+    value : float
+        The value; NaN never does.
+    best : float or None
+        The best so far, if any.
+    sign : int
+        +1 where small values are good, −1 where large ones are.
+    min_delta : float
+        By more than how much it must be better.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+
+    Examples
+    --------
+    >>> is_improvement(0.5, 0.6, sign=1), is_improvement(0.5, 0.6, sign=1, min_delta=0.2)
+    (True, False)
+    """
     if best is None:
         return bool(value == value)
     return bool(sign * value < sign * best - min_delta)  # eq-callbacks-improvement
 
 # %% ../nbs/callbacks.ipynb #5cf445ae
+#: Of a quantity whose name has one of these words, small values are good.
 SMALL_IS_GOOD = ("loss", "error")
+#: Of a quantity whose name has one of these words, large values are good.
 LARGE_IS_GOOD = ("accuracy", "precision", "recall", "f1", "auc", "r2")
 
 
@@ -38,10 +62,20 @@ def direction(monitor: str, mode: str = "auto") -> int:
     mode : str
         "min", "max", or "auto": by the name.
 
+    Returns
+    -------
+    int
+        +1 or −1.
+
     Raises
     ------
     TypeError, ValueError
         If `mode` is something else, or the name does not say.
+
+    Examples
+    --------
+    >>> direction("val_loss"), direction("val_accuracy")
+    (1, -1)
     """
     require_instance("monitor", monitor, str)
     if mode not in ("auto", "min", "max"):
@@ -55,7 +89,30 @@ def direction(monitor: str, mode: str = "auto") -> int:
 
 
 def watched(monitor: str, logs: dict) -> float:
-    """The value of a quantity after an epoch, or a ValueError that lists what there is."""
+    """The value of a quantity after an epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        Its name.
+    logs : dict
+        What was measured.
+
+    Returns
+    -------
+    float
+        The value.
+
+    Raises
+    ------
+    ValueError
+        If it was not measured; the message lists what was.
+
+    Examples
+    --------
+    >>> watched("val_loss", {"loss": 0.5, "val_loss": 0.75})
+    0.75
+    """
     if monitor not in logs:
         raise ValueError(f"monitor: there is no {monitor!r}; this training measures {', '.join(logs)}"
                          + (" (fit has no validation data)" if monitor.startswith("val_") else ""))
@@ -84,6 +141,8 @@ class EarlyStopping(Callback):
         The best value of the last training.
     best_epoch, stopped_epoch : int or None
         After which epoch that was, counted from 0 as in `model.history`, and after which training was stopped.
+    sign : int
+        +1 if small values of the quantity are good, −1 if large ones are.
 
     Raises
     ------
@@ -93,6 +152,14 @@ class EarlyStopping(Callback):
     References
     ----------
     Goodfellow, Bengio, Courville, *Deep Learning* (2016), algorithm 7.1.
+
+    Examples
+    --------
+    >>> stop, model = EarlyStopping(patience=2, restore_best=False), Callback()
+    >>> for epoch, loss in enumerate([0.5, 0.4, 0.6, 0.7]):
+    ...     stop.on_epoch_end(model, epoch, {"val_loss": loss})
+    >>> stop.best, stop.best_epoch, model.stop_training
+    (0.4, 1, True)
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "auto",
@@ -150,10 +217,30 @@ class ModelCheckpoint(Callback):
     mode : str
         "min", "max", or "auto": by the name.
 
+    Attributes
+    ----------
+    sign : int or None
+        +1 if small values of `monitor` are good, −1 if large ones are; None if all epochs are saved.
+    best : float or None
+        The best value of the last training.
+
     Raises
     ------
     TypeError, ValueError
         If an argument does not fit; at the end of the first epoch, if the logs lack a name.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> from slugnet.model import Model
+    >>> model = Model([Dense(1)], loss=MeanSquaredError(), seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = ModelCheckpoint(os.path.join(folder, "{epoch}.safetensors"))
+    ...     history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=2, callbacks=[checkpoint], progress=False)
+    ...     print(sorted(os.listdir(folder)))
+    ['1.safetensors', '2.safetensors']
     """
 
     def __init__(self, path, monitor: str = "val_loss", save_best_only: bool = False, mode: str = "auto"):
@@ -166,7 +253,13 @@ class ModelCheckpoint(Callback):
         self.best = None
 
     def on_epoch_end(self, model, epoch, logs):
-        """Save, if this epoch is to be saved."""
+        """Save, if this epoch is to be saved.
+
+        Raises
+        ------
+        ValueError
+            If the logs lack `monitor` or a name in `path`.
+        """
         if self.save_best_only:
             value = watched(self.monitor, logs)
             if not is_improvement(value, self.best, self.sign):
@@ -192,6 +285,17 @@ class LearningRateScheduler(Callback):
     ------
     TypeError, ValueError
         If `schedule` is not callable; before an epoch, if it returns no number of at least 0.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> from slugnet.model import Model
+    >>> model = Model([Dense(1)], loss=MeanSquaredError(), seed=0)
+    >>> halving = LearningRateScheduler(lambda epoch: 0.1 / 2**epoch)
+    >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=3, callbacks=[halving], progress=False)
+    >>> model.optimizer.learning_rate
+    0.025
     """
 
     def __init__(self, schedule: Callable[[int], float]):
@@ -200,7 +304,13 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
 
     def on_epoch_begin(self, model, epoch):
-        """Set the rate."""
+        """Set the rate.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `schedule` returns no number of at least 0.
+        """
         model.optimizer.learning_rate = require_number("schedule(epoch)", self.schedule(epoch), minimum=0)
 
 # %% ../nbs/callbacks.ipynb #47902a21
@@ -218,6 +328,17 @@ class CSVLogger(Callback):
     ------
     ValueError
         At the end of an epoch, if the file to go on in has other columns.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     logger = CSVLogger(os.path.join(folder, "log.csv"))
+    ...     logger.on_train_begin(None)
+    ...     logger.on_epoch_end(None, 0, {"loss": 0.5})
+    ...     with open(logger.path) as file:
+    ...         print(file.read().split())
+    ['epoch,loss', '1,0.5']
     """
 
     def __init__(self, path, append: bool = False):
@@ -231,7 +352,13 @@ class CSVLogger(Callback):
             open(self.path, "w", encoding="utf-8").close()
 
     def on_epoch_end(self, model, epoch, logs):
-        """Write a row."""
+        """Write a row.
+
+        Raises
+        ------
+        ValueError
+            If the file to go on in has other columns.
+        """
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         with open(self.path, "a+", newline="", encoding="utf-8") as file:
             if self._columns is None:

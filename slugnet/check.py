@@ -22,7 +22,16 @@ __all__ = ['CheckError', 'relative_error', 'verify', 'central_difference', 'comp
 
 # %% ../nbs/check.ipynb #5c142006
 class CheckError(AssertionError):
-    """A formula and its check disagree."""
+    """A formula and its check disagree.
+
+    Examples
+    --------
+    >>> try:
+    ...     verify("eq-example", 1.0, 2.0)
+    ... except CheckError as error:
+    ...     print(error)
+    eq-example: got 1, expected 2; the error 0.5 is above the limit 1e-10
+    """
 
 
 def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
@@ -34,6 +43,11 @@ def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
         What is under test.
     expected : array_like
         What it should be, of the same shape.
+
+    Returns
+    -------
+    float
+        The error, not negative.
 
     Raises
     ------

@@ -109,6 +109,11 @@ def require_instance(name: str, value, kind: type):
     kind : type
         What it must be an instance of.
 
+    Returns
+    -------
+    object
+        `value` itself.
+
     Raises
     ------
     TypeError
@@ -142,7 +147,13 @@ class Component:
     """
 
     def arguments(self) -> dict:
-        """The arguments of the constructor, by name, with their present values."""
+        """The arguments of the constructor, by name, with their present values.
+
+        Returns
+        -------
+        dict
+            Name and value of each argument, in order.
+        """
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def __repr__(self) -> str:

@@ -20,17 +20,52 @@ from .component import require_integer
 __all__ = ['TYPES', 'integer', 'length', 'read_idx']
 
 # %% ../nbs/idx.ipynb #b8238fca
+#: The type that each code in the third byte of an idx file stands for.
 TYPES = MappingProxyType({0x08: np.dtype("u1"), 0x09: np.dtype("i1"), 0x0B: np.dtype(">i2"),
                           0x0C: np.dtype(">i4"), 0x0D: np.dtype(">f4"), 0x0E: np.dtype(">f8")})
 
 
 def integer(data: bytes) -> int:
-    """The unsigned integer that some bytes hold, the most significant first."""
+    """The unsigned integer that some bytes hold, the most significant first.
+
+    Parameters
+    ----------
+    data : bytes
+        Any number of them.
+
+    Returns
+    -------
+    int
+        The integer, not negative.
+
+    Examples
+    --------
+    >>> integer(bytes([0, 0, 1, 2]))
+    258
+    """
     return sum(byte << 8 * place for place, byte in enumerate(reversed(data)))  # eq-idx-integer
 
 
 def length(shape: tuple, dtype: np.dtype) -> int:
-    """How many bytes an idx file of such an array has, with its header; shape is (n_0, …)."""
+    """How many bytes an idx file of an array has, with its header.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape (n_0, …) of the array.
+    dtype : numpy.dtype
+        Its type.
+
+    Returns
+    -------
+    int
+        The number of bytes.
+
+    Examples
+    --------
+    >>> length((60000, 28, 28), np.dtype("u1"))
+    47040016
+    """
     return 4 + 4 * len(shape) + dtype.itemsize * math.prod(shape)  # eq-idx-length
 
 # %% ../nbs/idx.ipynb #ebcbb25f

@@ -17,13 +17,51 @@ __all__ = ['rising_rates', 'smoothed', 'suggested', 'RangeTest', 'learning_rate_
 
 # %% ../nbs/learning-rate.ipynb #86b04dc2
 def rising_rates(lowest: float, highest: float, steps: int) -> np.ndarray:
-    """Rates from the lowest to the highest, each the same multiple of the one before; shape (steps,)."""
+    """Rates from the lowest to the highest, each the same multiple of the one before.
+
+    Parameters
+    ----------
+    lowest : float
+        The first rate, above 0.
+    highest : float
+        The last.
+    steps : int
+        How many, at least 2.
+
+    Returns
+    -------
+    numpy.ndarray, shape (steps,)
+        The rates.
+
+    Examples
+    --------
+    >>> rising_rates(0.01, 1.0, 3)
+    array([0.01, 0.1 , 1.  ])
+    """
     t = np.arange(steps)
     return lowest * (highest / lowest) ** (t / (steps - 1))  # eq-learning-rate-rising
 
 # %% ../nbs/learning-rate.ipynb #dcf5b8a3
 def smoothed(losses: np.ndarray, memory: float = 0.9) -> np.ndarray:
-    """The running mean of the losses (steps,), in which older ones count less and less."""
+    """The running mean of losses, in which older ones count less and less.
+
+    Parameters
+    ----------
+    losses : array_like, shape (steps,)
+        The loss of each step.
+    memory : float
+        The share of its weight that a loss keeps at each step, from 0 to below 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (steps,)
+        The mean after each step.
+
+    Examples
+    --------
+    >>> smoothed([3.0, 0.0], memory=0.5)
+    array([3., 1.])
+    """
     total = mass = 0.0
     means = np.empty(len(losses))
     for t, loss in enumerate(losses):
@@ -33,7 +71,25 @@ def smoothed(losses: np.ndarray, memory: float = 0.9) -> np.ndarray:
 
 
 def suggested(rates: np.ndarray, means: np.ndarray) -> float | None:
-    """A tenth of the rate with the smallest of the smoothed losses; None if they never fell."""
+    """A tenth of the rate with the smallest of the smoothed losses.
+
+    Parameters
+    ----------
+    rates : numpy.ndarray, shape (steps,)
+        The rate of each step.
+    means : numpy.ndarray, shape (steps,)
+        Their smoothed losses.
+
+    Returns
+    -------
+    float or None
+        The rate; None if the losses never fell.
+
+    Examples
+    --------
+    >>> suggested(np.array([0.01, 0.1, 1.0]), np.array([2.0, 1.0, 3.0]))
+    0.01
+    """
     u = int(np.argmin(means))
     return float(rates[u] / 10) if u else None  # eq-learning-rate-suggestion
 
@@ -64,12 +120,24 @@ class _Finished(Exception):
 class RangeTest:
     """What a range test saw.
 
+    Parameters
+    ----------
+    rates : numpy.ndarray, shape (steps,)
+        The rate of each step.
+    losses : numpy.ndarray, shape (steps,)
+        The loss of its minibatch, before the step.
+
     Attributes
     ----------
     rates, losses, smoothed : numpy.ndarray
         For each step its rate, the loss of its minibatch before the step, and the smoothed loss.
     suggestion : float or None
         A rate to begin with; None if the loss never fell.
+
+    Examples
+    --------
+    >>> RangeTest(np.array([0.01, 0.1, 1.0]), np.array([2.0, 1.0, 9.0]))
+    RangeTest(3 rates to 1, suggestion 0.01)
     """
 
     def __init__(self, rates: np.ndarray, losses: np.ndarray):
@@ -78,7 +146,18 @@ class RangeTest:
         self.suggestion = suggested(rates, self.smoothed)
 
     def plot(self, ax=None):
-        """Draw losses and suggestion over the rates with matplotlib, and return the figure."""
+        """Draw losses and suggestion over the rates with matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; on a new figure if not given.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
         from slugnet.plot import INK, PALETTE, figure
 
         fig, ax = figure(width=5, height=2.8) if ax is None else (ax.figure, ax)  # no-mutant: drawing
@@ -129,6 +208,16 @@ def learning_rate_range_test(model: Model, X, y, lowest: float = 1e-5, highest: 
     References
     ----------
     L. N. Smith, "Cyclical learning rates for training neural networks", WACV (2017).
+
+    Examples
+    --------
+    >>> from slugnet.data import two_moons
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([Dense(1)], loss=MeanSquaredError(), seed=0)
+    >>> test = learning_rate_range_test(model, *two_moons(64), steps=20)
+    >>> float(test.rates[0]), model.is_built
+    (1e-05, False)
     """
     require_instance("model", model, Model)
     lowest = require_number("lowest", lowest, above=0)

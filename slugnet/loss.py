@@ -56,6 +56,12 @@ def share(D: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     -------
     numpy.ndarray
         `D` itself, which now holds the gradient of the mean.
+
+    Examples
+    --------
+    >>> share(np.array([[2.0], [4.0]]))
+    array([[1.],
+           [2.]])
     """
     if weights is None:
         D /= len(D)  # eq-loss-share
@@ -70,7 +76,19 @@ def _over_outputs(D: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/loss.ipynb #28948c80
 def squared_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from arrays (m, ...): the sum of (ŷ − y)² over its outputs.
+    """L of each example: the sum of (ŷ − y)² over its outputs.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        Predictions.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses.
 
     Examples
     --------
@@ -81,14 +99,46 @@ def squared_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def squared_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """D = 2(Ŷ − Y), of the shape of Y_hat; written to `out` if given."""
+    """The gradient of each example's own squared error, D = 2(Ŷ − Y).
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        Predictions.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets.
+    out : numpy.ndarray, of the shape of Y_hat, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of Y_hat
+        D.
+
+    Examples
+    --------
+    >>> squared_error_gradient(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
+    array([[ 2., -4.]])
+    """
     D = np.subtract(Y_hat, Y, out=out)
     D *= 2  # eq-loss-squared-gradient
     return D
 
 # %% ../nbs/loss.ipynb #816b2804
 def absolute_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from arrays (m, ...): the sum of |ŷ − y| over its outputs.
+    """L of each example: the sum of |ŷ − y| over its outputs.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        Predictions.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses.
 
     Examples
     --------
@@ -101,7 +151,27 @@ def absolute_error(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def absolute_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """D, the sign of Ŷ − Y, of the shape of Y_hat; written to `out` if given."""
+    """The gradient of each example's own absolute error: D, the sign of Ŷ − Y.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        Predictions.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets.
+    out : numpy.ndarray, of the shape of Y_hat, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of Y_hat
+        D; 0 where Ŷ = Y.
+
+    Examples
+    --------
+    >>> absolute_error_gradient(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
+    array([[ 1., -1.]])
+    """
     D = np.subtract(Y_hat, Y, out=out)
     D[...] = np.sign(D.real)  # eq-loss-absolute-gradient
     return D
@@ -109,7 +179,29 @@ def absolute_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | 
 # %% ../nbs/loss.ipynb #13cc11c9
 def huber_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, delta: float,
                          out: np.ndarray | None = None) -> np.ndarray:
-    """D, the error Ŷ − Y held between −delta and delta; written to `out` if given."""
+    """The gradient of each example's own Huber loss: D, the error Ŷ − Y held between −delta and delta.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        Predictions.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets.
+    delta : float
+        δ, above 0: how large an error may be before it counts in proportion only.
+    out : numpy.ndarray, of the shape of Y_hat, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of Y_hat
+        D.
+
+    Examples
+    --------
+    >>> huber_error_gradient(np.array([[0.5, 3.0]]), np.array([[0.0, 0.0]]), 1.0)
+    array([[0.5, 1. ]])
+    """
     D = np.subtract(Y_hat, Y, out=out)
     above = D.real > delta  # no-mutant [>]: at delta the error is its own limit
     below = D.real < -delta  # no-mutant [<]: as above
@@ -119,7 +211,21 @@ def huber_error_gradient(Y_hat: np.ndarray, Y: np.ndarray, delta: float,
 
 
 def huber_error(Y_hat: np.ndarray, Y: np.ndarray, delta: float) -> np.ndarray:
-    """L of each example, shape (m,), from arrays (m, ...): half the square up to delta, a line beyond.
+    """L of each example: half the square of an error up to delta, a line beyond.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        Predictions.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets.
+    delta : float
+        δ, above 0, in the units of the targets.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses.
 
     Examples
     --------
@@ -143,7 +249,19 @@ def _over(Y: np.ndarray, P: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/loss.ipynb #9fd68fc7
 def binary_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from probabilities Y_hat (m, ...); infinite for what was ruled out.
+    """L of each example from probabilities; infinite for what was ruled out.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        The probability that each answer is yes.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets, from 0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses, in nats.
 
     Examples
     --------
@@ -155,12 +273,45 @@ def binary_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def binary_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray,
                                   out: np.ndarray | None = None) -> np.ndarray:
-    """D, the gradient of L in the probabilities, of the shape of Y_hat; written to `out` if given."""
+    """D, the gradient of each example's own L in the probabilities.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, ...)
+        The probability that each answer is yes.
+    Y : numpy.ndarray, of the shape of Y_hat
+        Targets, from 0 to 1.
+    out : numpy.ndarray, of the shape of Y_hat, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of Y_hat
+        D.
+
+    Examples
+    --------
+    >>> binary_cross_entropy_gradient(np.array([[0.5], [0.75]]), np.array([[1.0], [0.0]]))
+    array([[-2.],
+           [ 4.]])
+    """
     return np.subtract(_over(1 - Y, 1 - Y_hat), _over(Y, Y_hat), out=out)  # eq-loss-binary-gradient
 
 # %% ../nbs/loss.ipynb #f8c49996
 def at_targets(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """Σⱼ yⱼzⱼ of each row of Z (m, K), shape (m,), for targets as rows (m, K) or as class indices (m,).
+    """Σⱼ yⱼzⱼ of each row.
+
+    Parameters
+    ----------
+    Z : numpy.ndarray, shape (m, K)
+        Any numbers, one for each class.
+    Y : numpy.ndarray, shape (m, K) or (m,)
+        Targets as rows, or as class indices.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The sums; for class indices, the entries at the targets.
 
     Examples
     --------
@@ -173,7 +324,19 @@ def at_targets(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def subtract_targets(S: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """S − Y, written to S (m, K), for targets as rows (m, K) or as class indices (m,).
+    """S − Y, in place.
+
+    Parameters
+    ----------
+    S : numpy.ndarray, shape (m, K)
+        Any numbers, one for each class; it is overwritten.
+    Y : numpy.ndarray, shape (m, K) or (m,)
+        Targets as rows, or as class indices.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, K)
+        `S` itself.
 
     Examples
     --------
@@ -188,7 +351,19 @@ def subtract_targets(S: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/loss.ipynb #c3ef33b6
 def categorical_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from probabilities Y_hat (m, K); infinite for what was ruled out.
+    """L of each example from probabilities; infinite for what was ruled out.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, K)
+        The probability of each class.
+    Y : numpy.ndarray, shape (m,) or (m, K)
+        Class indices, or rows that sum to 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses, in nats.
 
     Examples
     --------
@@ -203,7 +378,27 @@ def categorical_cross_entropy(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def categorical_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray,
                                        out: np.ndarray | None = None) -> np.ndarray:
-    """D, the gradient of L in the probabilities, of shape (m, K); written to `out` if given."""
+    """D, the gradient of each example's own L in the probabilities.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, K)
+        The probability of each class.
+    Y : numpy.ndarray, shape (m,) or (m, K)
+        Class indices, or rows that sum to 1.
+    out : numpy.ndarray, shape (m, K), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, K)
+        D.
+
+    Examples
+    --------
+    >>> categorical_cross_entropy_gradient(np.array([[0.5, 0.5]]), np.array([1]))
+    array([[ 0., -2.]])
+    """
     D = np.empty_like(Y_hat) if out is None else out
     D[...] = 0
     Y = subtract_targets(D, Y)
@@ -212,7 +407,19 @@ def categorical_cross_entropy_gradient(Y_hat: np.ndarray, Y: np.ndarray,
 
 # %% ../nbs/loss.ipynb #fe1cdf0f
 def sigmoid_cross_entropy(A: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,): binary cross-entropy from logits A (m, ...) of any size.
+    """L of each example: binary cross-entropy from logits of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, shape (m, ...)
+        Logits, for which the probabilities are σ(A).
+    Y : numpy.ndarray, of the shape of A
+        Targets, from 0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses, in nats.
 
     Examples
     --------
@@ -226,7 +433,28 @@ def sigmoid_cross_entropy(A: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def sigmoid_cross_entropy_gradient(A: np.ndarray, Y: np.ndarray,
                                    out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient of each example's L in its logits, σ(A) − Y; written to `out` if given."""
+    """The gradient of each example's own L in its logits, σ(A) − Y.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, shape (m, ...)
+        Logits.
+    Y : numpy.ndarray, of the shape of A
+        Targets, from 0 to 1.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The gradient, from −1 to 1.
+
+    Examples
+    --------
+    >>> sigmoid_cross_entropy_gradient(np.array([[0.0], [1e4]]), np.array([[1.0], [0.0]]))
+    array([[-0.5],
+           [ 1. ]])
+    """
     return np.subtract(sigmoid(A, out=out), Y, out=out)  # eq-loss-sigmoid-derivation
 
 # %% ../nbs/loss.ipynb #02abcf10
@@ -301,7 +529,19 @@ def smooth_labels(Y: np.ndarray, K: int, label_smoothing: float, dtype=float) ->
 
 # %% ../nbs/loss.ipynb #6beb0280
 def hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from scores Y_hat (m, 1) and targets Y (m, 1), each −1 or 1.
+    """L of each example for two classes, from its score.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, 1)
+        Scores; their sign is the decision.
+    Y : numpy.ndarray, shape (m, 1)
+        Targets, each −1 or 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses; 0 where the margin of 1 is met.
 
     Examples
     --------
@@ -314,14 +554,47 @@ def hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """D = −y where the margin is not met, else 0, shape (m, 1); written to `out` if given."""
+    """D = −y where the margin is not met, else 0.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, 1)
+        Scores.
+    Y : numpy.ndarray, shape (m, 1)
+        Targets, each −1 or 1.
+    out : numpy.ndarray, shape (m, 1), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, 1)
+        D.
+
+    Examples
+    --------
+    >>> hinge_gradient(np.array([[0.25], [3.0]]), np.array([[-1.0], [1.0]]))
+    array([[1.],
+           [0.]])
+    """
     D = np.multiply(Y_hat, Y, out=out)  # no-mutant: y is −1 or 1, its own inverse
     D[...] = np.where(D.real < 1, -Y, 0)  # eq-loss-hinge-gradient
     return D
 
 # %% ../nbs/loss.ipynb #9bddc983
 def strongest_rival(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """The class of the largest score in each row of Y_hat (m, K), the target left out; shape (m,).
+    """The class of the largest score in each row, the target left out.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, K)
+        Scores.
+    Y : numpy.ndarray of int, shape (m,)
+        Class indices.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (m,)
+        Class indices.
 
     Examples
     --------
@@ -334,7 +607,19 @@ def strongest_rival(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def class_hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """L of each example, shape (m,), from scores Y_hat (m, K) and class indices Y (m,).
+    """L of each example for K classes, from its scores.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, K)
+        Scores; the largest is the decision.
+    Y : numpy.ndarray of int, shape (m,)
+        Class indices.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        The losses; 0 where the target is ahead of all others by 1.
 
     Examples
     --------
@@ -347,7 +632,27 @@ def class_hinge(Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def class_hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """D, 1 at the rival and −1 at the target where the margin is not met, shape (m, K)."""
+    """D, 1 at the rival and −1 at the target where the margin is not met.
+
+    Parameters
+    ----------
+    Y_hat : numpy.ndarray, shape (m, K)
+        Scores.
+    Y : numpy.ndarray of int, shape (m,)
+        Class indices.
+    out : numpy.ndarray, shape (m, K), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, K)
+        D.
+
+    Examples
+    --------
+    >>> class_hinge_gradient(np.array([[5.0, 3.0, 4.5]]), np.array([0]))
+    array([[-1.,  0.,  1.]])
+    """
     rows, rival, missed = np.arange(len(Y)), strongest_rival(Y_hat, Y), class_hinge(Y_hat, Y).real > 0
     D = np.empty_like(Y_hat) if out is None else out
     D[...] = 0
@@ -369,6 +674,19 @@ class Loss(Component):
         Whether the targets are classes.
     refuses : tuple of type
         Activations that give what the loss cannot take, such as negative numbers for probabilities.
+
+    Examples
+    --------
+    >>> class Quartic(Loss):
+    ...     def prepare(self, y, m, output_shape, dtype):
+    ...         return np.asarray(y, dtype).reshape(m, *output_shape)
+    ...     def examples(self, Y_hat, Y):
+    ...         return ((Y_hat - Y) ** 4).sum(axis=1)
+    ...     def examples_gradient(self, Y_hat, Y, out=None):
+    ...         return np.multiply(4, (Y_hat - Y) ** 3, out=out)
+    >>> Quartic().gradient(np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]))
+    array([[ 2.],
+           [16.]])
     """
 
     canonical: type | None = None
@@ -401,44 +719,172 @@ class Loss(Component):
         raise NotImplementedError(f"{type(self).__name__} must define prepare(y, m, output_shape, dtype)")
 
     def examples(self, Y_hat: np.ndarray, Y: np.ndarray) -> np.ndarray:
-        """L of each example, shape (m,)."""
+        """L of each example.
+
+        Parameters
+        ----------
+        Y_hat : numpy.ndarray, shape (m, *output_shape)
+            Predictions.
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m,)
+            The losses.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define examples(Y_hat, Y)")
 
     def examples_gradient(self, Y_hat: np.ndarray, Y: np.ndarray,
                           out: np.ndarray | None = None) -> np.ndarray:
-        """D, the gradient of each example's own L in its prediction, of the shape of Y_hat."""
+        """D, the gradient of each example's own L in its prediction.
+
+        Parameters
+        ----------
+        Y_hat : numpy.ndarray, shape (m, *output_shape)
+            Predictions.
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+        out : numpy.ndarray, of the shape of Y_hat, optional
+            Where to write.
+
+        Returns
+        -------
+        numpy.ndarray, of the shape of Y_hat
+            D.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define examples_gradient(Y_hat, Y, out)")
 
     def __call__(self, Y_hat: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None):
-        """J, the mean loss of the batch."""
+        """J, the mean loss of the batch.
+
+        Parameters
+        ----------
+        Y_hat : numpy.ndarray, shape (m, *output_shape)
+            Predictions.
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+        weights : numpy.ndarray, shape (m,), optional
+            How much each example counts.
+
+        Returns
+        -------
+        numpy scalar
+            J.
+        """
         return mean_over_examples(self.examples(Y_hat, Y), weights)
 
     def gradient(self, Y_hat: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
                  out: np.ndarray | None = None) -> np.ndarray:
-        """G, the gradient of J in the predictions, of the shape of Y_hat; written to `out` if given."""
+        """G, the gradient of J in the predictions.
+
+        Parameters
+        ----------
+        Y_hat : numpy.ndarray, shape (m, *output_shape)
+            Predictions.
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+        weights : numpy.ndarray, shape (m,), optional
+            How much each example counts.
+        out : numpy.ndarray, of the shape of Y_hat, optional
+            Where to write.
+
+        Returns
+        -------
+        numpy.ndarray, of the shape of Y_hat
+            G.
+        """
         return share(self.examples_gradient(Y_hat, Y, out), weights)
 
     def is_canonical(self, activation: Activation | None) -> bool:
-        """Whether `activation` before this loss allows the joint form."""
+        """Whether `activation` before this loss allows the joint form.
+
+        Parameters
+        ----------
+        activation : Activation or None
+            That of the last layer.
+
+        Returns
+        -------
+        bool
+            True for an instance of `canonical`, and of no subclass.
+        """
         return self.canonical is not None and type(activation) is self.canonical
 
     def require_activation(self, activation: Activation | None) -> None:
-        """Raise a ValueError if `activation`, the last of a model, is one of those that the loss refuses."""
+        """Refuse the last activation of a model if its outputs are none that the loss can take.
+
+        Parameters
+        ----------
+        activation : Activation or None
+            That of the last layer.
+
+        Raises
+        ------
+        ValueError
+            If it is among those that the loss `refuses`.
+        """
         if type(activation) in self.refuses:
             raise ValueError(f"{type(self).__name__} takes probabilities, and {activation!r} gives none; "
                              f"end the model in {self.canonical.__name__}()")
 
     def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
               out: np.ndarray | None = None) -> tuple:
-        """J, and its gradient G_A in the logits A, for the canonical activation; G_A is written to `out`."""
+        """J, and its gradient in the logits, for the canonical activation.
+
+        Parameters
+        ----------
+        A : numpy.ndarray, shape (m, *output_shape)
+            Logits: what goes into the canonical activation.
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+        weights : numpy.ndarray, shape (m,), optional
+            How much each example counts.
+        out : numpy.ndarray, of the shape of A, optional
+            Where to write G_A.
+
+        Returns
+        -------
+        J : numpy scalar
+            The mean loss.
+        G_A : numpy.ndarray, of the shape of A
+            The gradient of J in the logits.
+
+        Raises
+        ------
+        NotImplementedError
+            If the loss has no canonical activation.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no joint form")
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
-        """What a prediction decides: here, the values themselves; shape (m,) for one output."""
+        """What a prediction decides: here, the values themselves.
+
+        Parameters
+        ----------
+        Y_hat : numpy.ndarray, shape (m, *output_shape)
+            Predictions.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, *output_shape), or (m,) for one output or for classes
+            The decisions.
+        """
         return Y_hat[:, 0] if Y_hat.shape[1:] == (1,) else Y_hat
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
-        """Prepared targets in the form of a decision."""
+        """Prepared targets in the form of a decision.
+
+        Parameters
+        ----------
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+
+        Returns
+        -------
+        numpy.ndarray, of the shape that `decide` gives
+            The true decisions.
+        """
         return self.decide(Y)
 
 # %% ../nbs/loss.ipynb #a88c2c6d

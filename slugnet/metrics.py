@@ -176,7 +176,24 @@ def precision(y_true, y_pred, average: str = "macro") -> float:
 
 # %% ../nbs/metrics.ipynb #1593157e
 def recall(y_true, y_pred, average: str = "macro") -> float:
-    """Of the examples of a class, the share that was found; 0 if there are none. Arguments as `precision`.
+    """Of the examples of a class, the share that was found; 0 if there are none.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like
+        True and predicted labels, of the same shape.
+    average : str
+        "macro", "micro" or "binary", as for `precision`.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is nothing to compare, or `average` is unknown or does not fit the labels.
 
     Examples
     --------
@@ -188,9 +205,26 @@ def recall(y_true, y_pred, average: str = "macro") -> float:
 
 
 def f1(y_true, y_pred, average: str = "macro") -> float:
-    """The harmonic mean of precision and recall; 0 if both are. Arguments as `precision`.
+    """The harmonic mean of precision and recall; 0 if both are.
 
     With "macro" it is the mean of the classes' F1, not the F1 of the means.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like
+        True and predicted labels, of the same shape.
+    average : str
+        "macro", "micro" or "binary", as for `precision`.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is nothing to compare, or `average` is unknown or does not fit the labels.
 
     Examples
     --------
@@ -272,6 +306,11 @@ def mean_absolute_error(y_true, y_pred) -> float:
     ----------
     y_true, y_pred : array_like
         Targets and predictions, of the same shape: nothing is broadcast.
+
+    Returns
+    -------
+    float
+        Not negative, in the units of the targets.
 
     Raises
     ------

@@ -24,23 +24,62 @@ import numpy as np
 
 # %% ../nbs/plot.ipynb #6bd06b85
 def light(colour: str) -> np.ndarray:
-    """The amounts of red, green and blue light, 0 to 1, of a colour of the form #rrggbb."""
+    """The amounts of red, green and blue light of a colour.
+
+    Parameters
+    ----------
+    colour : str
+        Of the form #rrggbb.
+
+    Returns
+    -------
+    numpy.ndarray, shape (3,)
+        The amounts, from 0 to 1, in proportion to the light's power.
+
+    Examples
+    --------
+    >>> light("#ff0080").round(3)
+    array([1.   , 0.   , 0.216])
+    """
     s = np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)  # eq-plot-linear
 
 # %% ../nbs/plot.ipynb #24a0f754
 def luminance(c: np.ndarray) -> np.ndarray:
-    """How bright light (…, 3) looks, from 0 for black to 1 for white."""
+    """How bright light looks.
+
+    Parameters
+    ----------
+    c : numpy.ndarray, shape (..., 3)
+        Amounts of red, green and blue, from 0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+        From 0 for black to 1 for white.
+
+    Examples
+    --------
+    >>> float(luminance(light("#ffffff")).round(6))
+    1.0
+    """
     return c @ np.array([0.2126, 0.7152, 0.0722])  # eq-plot-luminance
 
 # %% ../nbs/plot.ipynb #32e50a57
+#: The colour of lines and letters, which can be read on paper and on slate.
 INK = "#707781"
+#: The colours of curves and classes, in order, which colour-blind people can tell apart.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 # %% ../nbs/plot.ipynb #3641cdc4
 @contextmanager
 def style():
     """The style of every figure, for the duration of a `with` block; matplotlib is imported here.
+
+    Yields
+    ------
+    None
+        Nothing; figures made in the block have the style.
 
     Examples
     --------
@@ -72,7 +111,7 @@ def figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 
         How many axes.
     width, height : float
         Size of the whole, in inches.
-    **options
+    **options : object
         Passed to `matplotlib.figure.Figure.subplots`.
 
     Returns
@@ -80,6 +119,12 @@ def figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 
     fig : matplotlib.figure.Figure
         It shows itself as SVG where it is the last value of a notebook's cell.
     axes : matplotlib.axes.Axes, or an array of them
+
+    Examples
+    --------
+    >>> fig, ax = figure(width=4, height=3)
+    >>> fig.get_size_inches()
+    array([4., 3.])
     """
     with style():
         from matplotlib.figure import Figure
@@ -111,11 +156,18 @@ def to_svg(fig) -> str:
     Parameters
     ----------
     fig : matplotlib.figure.Figure
+        The figure; texts that nobody coloured become ink.
 
     Returns
     -------
     str
         One `svg` element.
+
+    Examples
+    --------
+    >>> fig, ax = figure(width=4, height=3)
+    >>> to_svg(fig)[:4]
+    '<svg'
     """
     return _shorten_svg(_write_svg(fig))
 
@@ -131,7 +183,19 @@ def _write_svg(fig) -> str:
 
 
 def show(fig) -> None:
-    """Show a figure in a notebook, as SVG."""
+    """Show a figure in a notebook, as SVG.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        The figure.
+
+    Examples
+    --------
+    >>> fig, ax = figure(width=4, height=3)
+    >>> show(fig)
+    <IPython.core.display.SVG object>
+    """
     from IPython.display import SVG, display
 
     display(SVG(to_svg(fig)))
@@ -183,6 +247,12 @@ def learning_curves(history: Mapping[str, list], ax=None):
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> fig = learning_curves({"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]})
+    >>> len(fig.axes[0].lines)
+    2
     """
     metrics = [name for name in history if name != "loss" and not name.startswith("val_")]
     groups = [["loss"], metrics] if metrics and ax is None else [["loss"]]
@@ -207,11 +277,18 @@ def matrix(ax, grid: np.ndarray, limit: float | None = None, values: bool = True
     Parameters
     ----------
     ax : matplotlib.axes.Axes
+        Where to draw.
     grid : numpy.ndarray, shape (rows, columns)
+        The numbers.
     limit : float, optional
         The size at which the colour is full; by default that of the largest entry.
     values : bool
         Whether to write the numbers.
+
+    Examples
+    --------
+    >>> fig, ax = figure(width=2, height=2)
+    >>> matrix(ax, np.eye(2))
     """
     from matplotlib.colors import to_hex
 
@@ -249,6 +326,12 @@ def confusion(matrix, labels: Sequence | None = None, ax=None):
     ------
     ValueError
         If the matrix is not square, or has negative entries, or there are more or fewer labels than classes.
+
+    Examples
+    --------
+    >>> fig = confusion([[5, 1], [0, 4]], labels=["cat", "dog"])
+    >>> [text.get_text() for text in fig.axes[0].texts]
+    ['5', '1', '4']
     """
     from matplotlib.colors import to_hex
 
@@ -314,6 +397,17 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
     ------
     ValueError
         If the examples do not have two features, or the model's loss is not one of classes.
+
+    Examples
+    --------
+    >>> from slugnet.activation import Softmax
+    >>> from slugnet.data import two_moons
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import CategoricalCrossEntropy
+    >>> from slugnet.model import Model
+    >>> model, (X, y) = Model([Dense(2, Softmax())], loss=CategoricalCrossEntropy(), seed=0), two_moons()
+    >>> history = model.fit(X, y, progress=False)
+    >>> fig = decision_boundary(model, X, y)
     """
     X, y = _plane_points(X, y)
     if not getattr(model.loss, "classifies", False):
@@ -364,6 +458,10 @@ def images(pictures, titles: Sequence | None = None, columns: int = 10, size: fl
     ------
     ValueError
         If the shape is another, a value is negative or not finite, or there are more or fewer titles.
+
+    Examples
+    --------
+    >>> fig = images(np.eye(4)[None], titles=["a diagonal"])
     """
     from matplotlib.patches import PathPatch
 
@@ -450,6 +548,12 @@ def draw_network(model, collapsed: bool = False):
     ------
     ValueError
         If the model is not built: its shapes are not known then.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.model import Model
+    >>> fig = draw_network(Model([Dense(3), Dense(1)]).build((2,)))
     """
     if model.input_shape is None:
         raise ValueError("model must be built before it is drawn: call its build, or fit")

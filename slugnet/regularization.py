@@ -15,25 +15,103 @@ __all__ = ['l2_penalty', 'l2_gradient', 'l1_penalty', 'l1_gradient', 'Penalty', 
 
 # %% ../nbs/regularization.ipynb #598fdc48
 def l2_penalty(w: np.ndarray, strength: float):
-    """Half the strength times the sum of the squares of w, of any shape."""
+    """Half the strength times the sum of the squares of the weights.
+
+    Parameters
+    ----------
+    w : numpy.ndarray, any shape
+        Weights.
+    strength : float
+        α, not negative.
+
+    Returns
+    -------
+    numpy scalar
+        The penalty.
+
+    Examples
+    --------
+    >>> float(l2_penalty(np.array([3.0, 4.0]), 0.5))
+    6.25
+    """
     w = w.ravel()
     return strength / 2 * np.dot(w, w)  # eq-regularization-l2
 
 
 def l2_gradient(w: np.ndarray, strength: float, out: np.ndarray | None = None) -> np.ndarray:
-    """Its gradient, strength · w, of the shape of w."""
+    """The gradient of `l2_penalty`, strength · w.
+
+    Parameters
+    ----------
+    w : numpy.ndarray, any shape
+        Weights.
+    strength : float
+        α, not negative.
+    out : numpy.ndarray, of the shape of w, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of w
+        The gradient.
+
+    Examples
+    --------
+    >>> l2_gradient(np.array([3.0, 4.0]), 0.5)
+    array([1.5, 2. ])
+    """
     return np.multiply(strength, w, out=out)  # eq-regularization-l2-gradient
 
 # %% ../nbs/regularization.ipynb #49a50b5c
 def l1_penalty(w: np.ndarray, strength: float, work: np.ndarray | None = None):
-    """The strength times the sum of the absolute values of w, of any shape; `work` takes the signs."""
+    """The strength times the sum of the absolute values of the weights.
+
+    Parameters
+    ----------
+    w : numpy.ndarray, any shape
+        Weights.
+    strength : float
+        α, not negative.
+    work : numpy.ndarray, of the shape of w, optional
+        Room for the signs.
+
+    Returns
+    -------
+    numpy scalar
+        The penalty.
+
+    Examples
+    --------
+    >>> float(l1_penalty(np.array([3.0, -4.0]), 0.5))
+    3.5
+    """
     signs = np.sign(w.real, out=work)
     w, signs = w.ravel(), signs.ravel()
     return strength * np.dot(w, signs)  # eq-regularization-l1
 
 
 def l1_gradient(w: np.ndarray, strength: float, out: np.ndarray | None = None) -> np.ndarray:
-    """A subgradient, strength · sign(w), of the shape of w; 0 where w is 0."""
+    """A subgradient of `l1_penalty`, strength · sign(w).
+
+    Parameters
+    ----------
+    w : numpy.ndarray, any shape
+        Weights.
+    strength : float
+        α, not negative.
+    out : numpy.ndarray, of the shape of w, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of w
+        The subgradient; 0 where w is 0.
+
+    Examples
+    --------
+    >>> l1_gradient(np.array([3.0, -4.0, 0.0]), 0.5)
+    array([ 0.5, -0.5,  0. ])
+    """
     signs = np.sign(w.real, out=out)
     return np.multiply(strength, signs, out=out)  # eq-regularization-l1-gradient
 
@@ -42,18 +120,64 @@ class Penalty(Component):
     """A function Ω of the weights that is added to the loss.
 
     A subclass defines `__call__` and `gradient`. It has no state: layers may share it.
+
+    Examples
+    --------
+    >>> class Quartic(Penalty):
+    ...     def __call__(self, w, work=None):
+    ...         return (w**4).sum()
+    ...     def gradient(self, w, out=None):
+    ...         return np.multiply(4, w**3, out=out)
+    >>> float(Quartic()(np.array([1.0, 2.0])))
+    17.0
     """
 
     def __call__(self, w: np.ndarray, work: np.ndarray | None = None):
-        """Ω(w) as a number, for w of any shape; `work`, of the same shape, may be overwritten."""
+        """Ω(w) as a number, for w of any shape; `work`, of the same shape, may be overwritten.
+
+        Parameters
+        ----------
+        w : numpy.ndarray, any shape
+            Weights.
+        work : numpy.ndarray, of the shape of w, optional
+            Room, which may be overwritten.
+
+        Returns
+        -------
+        numpy scalar
+            Ω(w).
+        """
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w, work)")
 
     def gradient(self, w: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """∇Ω(w), of the shape of w, written to `out` if given."""
+        """∇Ω(w), of the shape of w, written to `out` if given.
+
+        Parameters
+        ----------
+        w : numpy.ndarray, any shape
+            Weights.
+        out : numpy.ndarray, of the shape of w, optional
+            Where to write.
+
+        Returns
+        -------
+        numpy.ndarray, of the shape of w
+            The gradient, or a subgradient.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define gradient(w, out)")
 
     def add_gradient(self, w: np.ndarray, grad: np.ndarray, work: np.ndarray | None = None) -> None:
-        """Add ∇Ω(w) to `grad` in place; `work`, of the same shape, may be overwritten."""
+        """Add ∇Ω(w) to `grad` in place; `work`, of the same shape, may be overwritten.
+
+        Parameters
+        ----------
+        w : numpy.ndarray, any shape
+            Weights.
+        grad : numpy.ndarray, of the shape of w
+            To which the gradient is added.
+        work : numpy.ndarray, of the shape of w, optional
+            Room, which may be overwritten.
+        """
         np.add(grad, self.gradient(w, work), out=grad)  # eq-regularization-objective
 
 # %% ../nbs/regularization.ipynb #aa337188
@@ -170,7 +294,25 @@ class ElasticNet(Penalty):
 
 # %% ../nbs/regularization.ipynb #186f1a60
 def project_to_norm(W: np.ndarray, limit: float, unit_axis: int = -1) -> None:
-    """Shorten in place each unit's weights to a length of at most `limit`; units lie along `unit_axis` of W."""
+    """Shorten, in place, each unit's weights to a length of at most a limit.
+
+    Parameters
+    ----------
+    W : numpy.ndarray, at least one axis
+        Weights; they are changed.
+    limit : float
+        The greatest length, above 0.
+    unit_axis : int
+        The axis that counts the units; all others together are one unit's weights.
+
+    Examples
+    --------
+    >>> W = np.array([[3.0, 0.3], [4.0, 0.4]])
+    >>> project_to_norm(W, limit=1.0)
+    >>> W.round(2)
+    array([[0.6, 0.3],
+           [0.8, 0.4]])
+    """
     axes, unit = list(range(W.ndim)), unit_axis % W.ndim
     lengths = np.sqrt(np.einsum(W, axes, W, axes, [unit]))
     shape = [-1 if axis == unit else 1 for axis in axes]
@@ -178,10 +320,29 @@ def project_to_norm(W: np.ndarray, limit: float, unit_axis: int = -1) -> None:
 
 # %% ../nbs/regularization.ipynb #2c490ecc
 class Constraint(Component):
-    """A set that each unit's weights must lie in. A subclass defines `project`; it has no state."""
+    """A set that each unit's weights must lie in. A subclass defines `project`; it has no state.
+
+    Examples
+    --------
+    >>> class NotNegative(Constraint):
+    ...     def project(self, W, unit_axis=-1):
+    ...         np.maximum(W, 0, out=W)
+    >>> W = np.array([[-1.0, 2.0]])
+    >>> NotNegative().project(W)
+    >>> W
+    array([[0., 2.]])
+    """
 
     def project(self, W: np.ndarray, unit_axis: int = -1) -> None:
-        """Replace, in place, the weights of each unit along `unit_axis` by the nearest ones allowed."""
+        """Replace, in place, the weights of each unit by the nearest ones allowed.
+
+        Parameters
+        ----------
+        W : numpy.ndarray, at least one axis
+            Weights; they are changed.
+        unit_axis : int
+            The axis that counts the units.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define project(W, unit_axis)")
 
 
@@ -235,6 +396,14 @@ def regularize(layer, penalty: Penalty | None = None, constraint: Constraint | N
     ------
     TypeError
         If one of them is something else.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> layer = Dense(2)
+    >>> regularize(layer, penalty=L2(0.1))
+    >>> layer.penalty
+    L2(strength=0.1)
     """
     layer.penalty = penalty if penalty is None else require_instance("penalty", penalty, Penalty)
     layer.constraint = constraint if constraint is None else require_instance("constraint", constraint, Constraint)

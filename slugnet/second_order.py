@@ -17,12 +17,53 @@ __all__ = ['hessian_product', 'hessian', 'newton_direction', 'objective', 'conju
 
 # %% ../nbs/second-order.ipynb #09fdf837
 def hessian_product(gradient: Callable, theta: np.ndarray, v: np.ndarray, h: float = 1e-30) -> np.ndarray:
-    """Hv (P,), the Hessian at θ (P,) times v (P,), from a gradient that takes complex parameters."""
+    """The product of the Hessian with a vector, from a gradient that takes complex parameters.
+
+    Parameters
+    ----------
+    gradient : callable
+        g (P,) as a function of θ (P,), real or complex, and analytic.
+    theta : numpy.ndarray, shape (P,)
+        θ, where the Hessian is taken.
+    v : numpy.ndarray, shape (P,)
+        The vector.
+    h : float
+        The step, as small as you like.
+
+    Returns
+    -------
+    numpy.ndarray, shape (P,)
+        Hv.
+
+    Examples
+    --------
+    >>> hessian_product(lambda theta: theta * [1, 100], np.zeros(2), np.array([1.0, 1.0]))
+    array([  1., 100.])
+    """
     return gradient(theta + 1j * h * v).imag / h  # eq-second-order-product
 
 
 def hessian(gradient: Callable, theta: np.ndarray) -> np.ndarray:
-    """The Hessian (P, P) at θ (P,), a column at a time: for a few hundred parameters at the most."""
+    """The Hessian, a column at a time: for a few hundred parameters at the most.
+
+    Parameters
+    ----------
+    gradient : callable
+        g (P,) as a function of θ (P,), real or complex, and analytic.
+    theta : numpy.ndarray, shape (P,)
+        θ, where it is taken.
+
+    Returns
+    -------
+    numpy.ndarray, shape (P, P)
+        H.
+
+    Examples
+    --------
+    >>> hessian(lambda theta: theta * [1, 100], np.zeros(2))
+    array([[  1.,   0.],
+           [  0., 100.]])
+    """
     return np.column_stack([hessian_product(gradient, theta, axis)  # eq-second-order-hessian
                             for axis in np.eye(theta.size)])
 
@@ -35,6 +76,7 @@ def newton_direction(gradient: Callable, theta: np.ndarray, damping: float = 0.0
     gradient : callable
         g as a function of θ, real or complex.
     theta : numpy.ndarray, shape (P,)
+        θ, where the step begins.
     damping : float
         τ, at least 0.
 
@@ -76,6 +118,15 @@ def objective(model: Model, X, y, sample_weight=None) -> Callable:
     ------
     NotFittedError, ValueError, TypeError
         If the model is not built, or an argument does not fit.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([Dense(1)], loss=MeanSquaredError(), seed=0).build((1,))
+    >>> J, g = objective(model, [[1.0]], [2.0])(np.array([0.5, 0.0]))
+    >>> float(J), g
+    (2.25, array([-3., -3.]))
     """
     require_instance("model", model, Model)
     twins = {kind: model.astype(kind) for kind in ("float64", "complex128")}
@@ -99,6 +150,7 @@ def conjugate_gradient(product: Callable, b: np.ndarray, steps: int | None = Non
     product : callable
         Hv as a function of v (P,).
     b : numpy.ndarray, shape (P,)
+        The right side.
     steps : int, optional
         At most so many; P if not given.
     tolerance : float
@@ -109,6 +161,11 @@ def conjugate_gradient(product: Callable, b: np.ndarray, steps: int | None = Non
     numpy.ndarray, shape (P,)
         The solution; if a direction of no or negative curvature is met, the approximation before it, or b
         itself if that was the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no integer of at least 1.
 
     References
     ----------
@@ -174,6 +231,15 @@ def minimize(model: Model, X, y, sample_weight=None, steps: int = 200, memory: i
     References
     ----------
     D. C. Liu and J. Nocedal, "On the limited memory BFGS method for large scale optimization" (1989).
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.loss import MeanSquaredError
+    >>> model = Model([Dense(1)], loss=MeanSquaredError(), seed=0)
+    >>> result = minimize(model, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> model.theta.round(3).tolist()
+    [2.0, 1.0]
     """
     steps, memory = (require_integer(name, value, minimum=1) for name, value in
                      (("steps", steps), ("memory", memory)))

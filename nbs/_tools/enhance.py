@@ -70,6 +70,9 @@ class Book:
     results: dict = field(default_factory=dict)     # name -> what the check printed
     names: dict = field(default_factory=dict)       # public name -> page#anchor of its definition
     own: set = field(default_factory=set)           # (page, public name that it defines)
+    definitions: dict = field(default_factory=dict)  # (path of its module, name) -> page#anchor of its definition
+    reference: dict = field(default_factory=dict)   # (path of its module, name) -> page#anchor in the API reference
+    titles: dict = field(default_factory=dict)      # page path -> its title
     pictures: dict = field(default_factory=dict)    # page path -> [(alt, caption), …] of its figures, in order
     ink: str = ""                                   # the colour of lines and letters in figures
 
@@ -216,12 +219,15 @@ def mark_code(page: Page, book: Book) -> None:
         found.insert(0 if first else len(found), f"{page.path}#{ident}")
         return ident
 
+    book.titles[page.path] = page.soup.h1.get_text(" ", strip=True) if page.soup.h1 else page.path
     for code in page.soup.select("pre.cell-code code, div.cell-code code"):
         module = book.exported.get(code.get_text().strip())
         if module:
-            label_exported(page, book, code, module)
-            for definition in re.finditer(r"^(?:def|class) (\w+)", code.get_text(), re.MULTILINE):
-                name_definition(page, book, code, definition.group(1))
+            defined = re.findall(r"^(?:(?:def|class) (\w+)|([A-Z]\w*) = )", code.get_text(), re.MULTILINE)
+            defined = [function or constant for function, constant in defined]
+            label_exported(page, book, code, module, defined)
+            for name in defined:
+                name_definition(page, book, code, module, name)
         for span in code.select("span.co"):
             link_names(page, span, functools.partial(anchor, "code", book.code, bool(module)))
         for span in code.select("span.st"):
@@ -255,6 +261,8 @@ def finish_code(page: Page, book: Book) -> None:
             link["aria-label"] = f"{name}, equation {number}"
         else:
             link.name = "span"
+    if page.path.startswith("reference/"):     # its names are linked already, within the reference
+        return
     for code in page.soup.select("main p > code, main li > code, main td > code"):
         name = code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()")
         target = book.names.get(name)
@@ -262,24 +270,50 @@ def finish_code(page: Page, book: Book) -> None:
             code.wrap(page.new("a", href=page.link(target), cls="name-link"))
 
 
-def label_exported(page: Page, book: Book, code: Tag, module: str) -> None:
-    """Say on an exported cell in which module it ends."""
+def label_exported(page: Page, book: Book, code: Tag, module: str, defined: list[str]) -> None:
+    """Say on an exported cell in which module it ends, and link what it defines to the API reference."""
     block = code.find_parent("div", class_="sourceCode")
     address = f"{book.settings['git_url'].rstrip('/')}/blob/{book.settings['branch']}/{module}"
     block["class"] = [*block["class"], "exported"]
-    block.insert(0, page.new("a", module, cls="module-name", href=address, title="this cell goes into the package"))
+    label = page.new("div", page.new("a", module, cls="module-name", href=address, title="this cell goes into the package"),
+                     cls="module-line")
+    public = [name for name in defined if (module, name) in book.reference]
+    if public:
+        label.append(page.new("span", "API:", cls="reference-word"))
+    for name in public:
+        label.append(page.new("a", name, cls="reference-name", href=page.link(book.reference[module, name]),
+                              title=f"{name} in the API reference"))
+    block.insert(0, label)
 
 
-def name_definition(page: Page, book: Book, code: Tag, name: str) -> None:
+def name_definition(page: Page, book: Book, code: Tag, module: str, name: str) -> None:
     """Put an anchor on a definition, so that its name can be linked to from other pages."""
-    if (page.path, name) in book.own:
+    if (module, name) in book.definitions:
         return
+    ident = f"def-{name}" if f"{page.path}#def-{name}" not in book.definitions.values() else f"def-{module}-{name}"
     for span in code.select("span.fu, span.dt, span.va, span.cn"):
-        if span.get_text() == name:
-            span["id"] = f"def-{name}"
+        if span.get_text() == name and not span.has_attr("id"):
+            span["id"] = ident
             book.own.add((page.path, name))
-            book.names.setdefault(name, f"{page.path}#def-{name}")
+            book.names.setdefault(name, f"{page.path}#{ident}")
+            book.definitions[module, name] = f"{page.path}#{ident}"
             return
+    box = code.find_parent("div", class_="sourceCode")      # a constant, which the highlighter leaves plain
+    if name.isupper() and box is not None:
+        book.definitions[module, name] = f"{page.path}#{box.get('id') or box.attrs.setdefault('id', ident)}"
+
+
+def finish_reference(page: Page, book: Book) -> None:
+    """Link the entries of the API reference to the place in the book where they are derived."""
+    for mark in page.soup.select("span[data-derived]"):
+        module, _, name = mark.attrs.pop("data-derived").partition(":")
+        target = book.definitions.get((module, name))
+        if target is None:
+            mark.decompose()
+            continue
+        title = book.titles[target.partition("#")[0]]
+        mark.append("derived in ")
+        mark.append(page.new("a", title, href=page.link(target)))
 
 
 def fold_outputs(page: Page) -> None:

@@ -85,6 +85,13 @@ def rebuild_sidebar(page: Page) -> None:
         title.replace_with(page.new("p", title.get_text(strip=True), cls="sidebar-title"))
         section.ul["class"] = "sidebar-section"
         del section.ul["id"]
+    for link in sidebar.select("a.sidebar-link[href]"):     # the modules only where the reader is among them
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page.path), link["href"]))
+        if target.startswith("reference/") and target != "reference/index.html":
+            text = link.find(class_="menu-text")
+            text.string = text.get_text().removeprefix("slugnet.")
+            if not page.path.startswith("reference/"):
+                link.find_parent("li").decompose()
 
 
 def rebuild_contents(page: Page) -> None:
@@ -166,7 +173,8 @@ def search_entries(page: Page) -> list[dict]:
         if element.name in ("h2", "h3"):
             anchor = element.get("data-anchor-id") or element.get("id") or ""
             section = plain(element.get_text())
-            rows.append({"href": f"{page.path}#{anchor}", "title": title, "section": section, "names": [], "text": [], "code": []})
+            names = [section.rpartition(".")[2]] if page.path.startswith("reference/") else []
+            rows.append({"href": f"{page.path}#{anchor}", "title": title, "section": section, "names": names, "text": [], "code": []})
         elif element.name == "pre":
             code = element.get_text()
             rows[-1]["code"].append(" ".join(code.split()))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import enhance
 import frame
+import reference
 import vendor
 import yaml
 from links import broken_links
@@ -60,8 +61,8 @@ def exists_in(root: Path, entry) -> bool:
     return exists_in(root, entry["href"])
 
 
-def write_config(root: Path, proc: Path, ledger: list[str]) -> None:
-    """Join nbdev's addresses and the project's `_quarto.yml` into one file, with the ledger as the last section."""
+def write_config(root: Path, proc: Path, made: dict[str, list]) -> None:
+    """Join nbdev's addresses and the project's `_quarto.yml` into one file, with the pages made here as the last sections."""
     addresses = yaml.safe_load((root / "nbs" / "nbdev.yml").read_text(encoding="utf-8"))
     config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
     config.pop("metadata-files", None)
@@ -69,7 +70,7 @@ def write_config(root: Path, proc: Path, ledger: list[str]) -> None:
     config["website"] = {**addresses["website"], **config["website"]}
     sidebar = config["website"]["sidebar"]
     sidebar["contents"] = [e for e in sidebar["contents"] if exists_in(root, e)]
-    sidebar["contents"].append({"section": "The ledger", "contents": ledger})
+    sidebar["contents"] += [{"section": title, "contents": contents} for title, contents in made.items()]
     (proc / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -104,8 +105,11 @@ def prepare(root: Path, settings: dict, draft: bool) -> Path:
     proc = proc_nbs(n_workers=min(2, os.cpu_count() or 1))
     import pages  # it needs the ledger
     ledger = pages.ledger_pages(root, settings, run=not draft)
-    write_config(root, proc, list(ledger))
-    for name, text in ledger.items():
+    api = reference.Writer(reference.Reference(root), settings).pages()
+    write_config(root, proc, {"API reference": [{"text": "All names", "href": f"{reference.INDEX}.md"}, *list(api)[1:]],
+                              "The ledger": list(ledger)})
+    (proc / reference.FOLDER).mkdir(exist_ok=True)
+    for name, text in {**api, **ledger}.items():
         (proc / name).write_text(text, encoding="utf-8")
     (proc / NOT_FOUND).write_text(pages.NOT_FOUND, encoding="utf-8")
     return proc
@@ -181,7 +185,8 @@ def set_formulas(root: Path, pages: list[enhance.Page]) -> int:
 
 def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
     """Work on all pages: first gather what they hold, then link it."""
-    book = enhance.Book(settings, exported=exported_cells(root), ink=figure_ink(root))
+    book = enhance.Book(settings, exported=exported_cells(root), ink=figure_ink(root),
+                        reference=reference.addresses(reference.Reference(root)))
     pages = read_pages(root, out, book)
     for page in pages:
         enhance.tidy_text(page)
@@ -194,6 +199,7 @@ def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
         enhance.finish_equations(page, book)
         enhance.finish_code(page, book)
         enhance.finish_checks(page, book)
+        enhance.finish_reference(page, book)
         enhance.add_facts(page, book)
         if frame.is_smalldocs(page):
             frame.rebuild(page, book)

@@ -55,6 +55,16 @@ def options(name: str, description: str, epochs: int, batch_size: int, figure: s
         The defaults.
     figure : str
         What is drawn for `--save-figure`.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        It reads `--epochs`, `--batch-size`, `--seed` and `--save-figure`.
+
+    Examples
+    --------
+    >>> options("xor", "Learn exclusive or.", 300, 4, "the regions").parse_args(["--seed", "3"]).seed
+    3
     """
     parser = argparse.ArgumentParser(prog=f"python -m slugnet.examples.{name}", description=description)
     parser.add_argument("--epochs", type=_whole(1), default=epochs, metavar="N",
@@ -90,6 +100,12 @@ def run(parser: argparse.ArgumentParser, train: Callable, argv: Sequence[str] | 
     SystemExit
         After a line on stderr: with the code 2 if an option is wrong, with 1 if data are missing or a file
         cannot be written.
+
+    Examples
+    --------
+    >>> parser = options("xor", "Learn exclusive or.", 300, 4, "the regions")
+    >>> run(parser, lambda epochs, batch_size, seed: (0.75, None), argv=[])
+    0.75
     """
     chosen = parser.parse_args(argv)
     try:
@@ -103,7 +119,27 @@ def run(parser: argparse.ArgumentParser, train: Callable, argv: Sequence[str] | 
 
 # %% ../../nbs/examples/index.ipynb #210755c3
 def steps(examples: int, epochs: int, batch_size: int) -> int:
-    """The number of steps of a training, which a schedule wants to know: the last batch of an epoch may be short."""
+    """The number of steps of a training, which a schedule wants to know.
+
+    Parameters
+    ----------
+    examples : int
+        How many there are.
+    epochs : int
+        How often each is seen.
+    batch_size : int
+        Examples a step; the last batch of an epoch may be short.
+
+    Returns
+    -------
+    int
+        The number of steps.
+
+    Examples
+    --------
+    >>> steps(1437, epochs=40, batch_size=32)
+    1800
+    """
     return epochs * -(-examples // batch_size)
 
 # %% ../../nbs/examples/index.ipynb #d99462f0
@@ -126,6 +162,14 @@ def mnist_or_end(flatten: bool = False) -> tuple:
         If the data are missing, outside a notebook or where SLUGNET_REQUIRE_ALL is 1.
     ValueError
         If they are damaged.
+
+    Examples
+    --------
+    >>> from unittest import mock
+    >>> with mock.patch.dict("os.environ", SLUGNET_DATA="no-such-folder"):  # doctest: +ELLIPSIS
+    ...     mnist_or_end()
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST is not whole in no-such-folder: put ...
     """
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     try:

@@ -26,6 +26,16 @@ def build(steps: int, seed: int = 0) -> Model:
         How many steps the learning rate takes to fall to zero.
     seed : int
         Of the first weights and of the shuffling.
+
+    Returns
+    -------
+    Model
+        Not trained yet.
+
+    Examples
+    --------
+    >>> build(steps=3752).build((784,)).theta.size
+    203530
     """
     layers = [Dense(256, activation=ReLU()), Dense(10, activation=Softmax())]
     optimizer = SGD(CosineDecay(0.2, steps=steps), momentum=0.9, weight_decay=1e-4)
@@ -35,12 +45,34 @@ def build(steps: int, seed: int = 0) -> Model:
 def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
     """Train on MNIST.
 
+    Parameters
+    ----------
+    epochs : int
+        How often every image is seen.
+    batch_size : int
+        Images a step.
+    seed : int
+        Of the first weights and of the shuffling.
+
     Returns
     -------
     accuracy : float
         The share of the test images that is read correctly.
     draw : callable
         Draws the learning curves.
+
+    Raises
+    ------
+    OSError, ImportError
+        If MNIST is not here and cannot be fetched.
+
+    Examples
+    --------
+    >>> from unittest import mock
+    >>> with mock.patch.dict("os.environ", SLUGNET_DATA="no-such-folder"):  # doctest: +ELLIPSIS
+    ...     train(epochs=1, batch_size=128, seed=0)
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST is not whole in no-such-folder: put ...
     """
     X_train, X_test, y_train, y_test = data.mnist(flatten=True)
     model = build(steps(len(X_train), epochs, batch_size), seed)
@@ -52,12 +84,25 @@ def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
 
 # %% ../../nbs/examples/mnist.ipynb #e837e807
 def main(argv: Sequence[str] | None = None) -> float:
-    """Train, report, draw; returns the accuracy on the test images.
+    """Train, report, draw.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The options; those of the command line if not given.
+
+    Returns
+    -------
+    float
+        The accuracy on the test images, from 0 to 1.
+
+    Examples
+    --------
+    >>> import contextlib, io
+    >>> with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as text:
+    ...     main(["--help"])
+    >>> text.getvalue().split()[3]
+    'slugnet.examples.mnist'
     """
     parser = options("mnist", "Train a network of dense layers on MNIST.", epochs=8, batch_size=128,
                      figure="the learning curves")

@@ -26,6 +26,16 @@ def build(steps: int, seed: int = 0) -> Model:
         How many steps the learning rate takes to fall to zero.
     seed : int
         Of the first weights and of the shuffling.
+
+    Returns
+    -------
+    Model
+        Not trained yet.
+
+    Examples
+    --------
+    >>> build(steps=3752).build((1, 28, 28)).theta.size
+    20522
     """
     layers = [Convolution(8, 5, activation=ReLU()), MaxPooling(2),
               Convolution(16, 5, activation=ReLU()), MaxPooling(2),
@@ -37,12 +47,34 @@ def build(steps: int, seed: int = 0) -> Model:
 def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
     """Train on MNIST.
 
+    Parameters
+    ----------
+    epochs : int
+        How often every image is seen.
+    batch_size : int
+        Images a step.
+    seed : int
+        Of the first weights and of the shuffling.
+
     Returns
     -------
     accuracy : float
         The share of the test images that is read correctly.
     draw : callable
         Draws the learning curves.
+
+    Raises
+    ------
+    OSError, ImportError
+        If MNIST is not here and cannot be fetched.
+
+    Examples
+    --------
+    >>> from unittest import mock
+    >>> with mock.patch.dict("os.environ", SLUGNET_DATA="no-such-folder"):  # doctest: +ELLIPSIS
+    ...     train(epochs=1, batch_size=128, seed=0)
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST is not whole in no-such-folder: put ...
     """
     X_train, X_test, y_train, y_test = data.mnist()
     model = build(steps(len(X_train), epochs, batch_size), seed)
@@ -54,12 +86,25 @@ def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
 
 # %% ../../nbs/examples/mnist-convolution.ipynb #07523ab8
 def main(argv: Sequence[str] | None = None) -> float:
-    """Train, report, draw; returns the accuracy on the test images.
+    """Train, report, draw.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The options; those of the command line if not given.
+
+    Returns
+    -------
+    float
+        The accuracy on the test images, from 0 to 1.
+
+    Examples
+    --------
+    >>> import contextlib, io
+    >>> with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as text:
+    ...     main(["--help"])
+    >>> text.getvalue().split()[3]
+    'slugnet.examples.mnist_convolution'
     """
     parser = options("mnist_convolution", "Train a convolutional network on MNIST.", epochs=5, batch_size=64,
                      figure="the learning curves")

@@ -30,6 +30,16 @@ def build(steps: int, seed: int = 0, dropout: float = 0.5, units: int = 512) -> 
         The probability that a hidden unit is dropped.
     units : int
         In each hidden layer.
+
+    Returns
+    -------
+    Model
+        Not trained yet.
+
+    Examples
+    --------
+    >>> build(steps=3752).build((784,)).theta.size
+    669706
     """
     layers = [Dense(units, activation=ReLU()), Dropout(dropout), Dense(units, activation=ReLU()), Dropout(dropout),
               Dense(10, activation=Softmax())]
@@ -40,12 +50,34 @@ def build(steps: int, seed: int = 0, dropout: float = 0.5, units: int = 512) -> 
 def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
     """Train on MNIST.
 
+    Parameters
+    ----------
+    epochs : int
+        How often every image is seen.
+    batch_size : int
+        Images a step.
+    seed : int
+        Of the first weights and of the shuffling.
+
     Returns
     -------
     accuracy : float
         The share of the test images that is read correctly.
     draw : callable
         Draws the learning curves.
+
+    Raises
+    ------
+    OSError, ImportError
+        If MNIST is not here and cannot be fetched.
+
+    Examples
+    --------
+    >>> from unittest import mock
+    >>> with mock.patch.dict("os.environ", SLUGNET_DATA="no-such-folder"):  # doctest: +ELLIPSIS
+    ...     train(epochs=1, batch_size=128, seed=0)
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST is not whole in no-such-folder: put ...
     """
     X_train, X_test, y_train, y_test = data.mnist(flatten=True)
     model = build(steps(len(X_train), epochs, batch_size), seed)
@@ -57,12 +89,25 @@ def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
 
 # %% ../../nbs/examples/mnist-dropout.ipynb #5c5e7392
 def main(argv: Sequence[str] | None = None) -> float:
-    """Train, report, draw; returns the accuracy on the test images.
+    """Train, report, draw.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The options; those of the command line if not given.
+
+    Returns
+    -------
+    float
+        The accuracy on the test images, from 0 to 1.
+
+    Examples
+    --------
+    >>> import contextlib, io
+    >>> with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as text:
+    ...     main(["--help"])
+    >>> text.getvalue().split()[3]
+    'slugnet.examples.mnist_dropout'
     """
     parser = options("mnist_dropout", "Train a network with dropout on MNIST.", epochs=20, batch_size=128,
                      figure="the learning curves")

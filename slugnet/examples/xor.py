@@ -32,6 +32,11 @@ def build(seed: int = 0) -> Model:
     -------
     Model
         Not trained yet.
+
+    Examples
+    --------
+    >>> build().build((2,)).theta.size
+    33
     """
     layers = [Dense(8, activation=Tanh()), Dense(1, activation=Sigmoid())]
     optimizer = SGD(learning_rate=0.1, momentum=0.9)
@@ -39,7 +44,30 @@ def build(seed: int = 0) -> Model:
 
 # %% ../../nbs/examples/xor.ipynb #2f185a25
 def report(model: Model) -> float:
-    """Print the prediction for each of the four points; return the share that is right."""
+    """Print the prediction for each of the four points.
+
+    Parameters
+    ----------
+    model : Model
+        Built or fitted, with two inputs and one output.
+
+    Returns
+    -------
+    float
+        The share that is right, from 0 to 1.
+
+    Examples
+    --------
+    >>> model = build()
+    >>> history = model.fit(*xor(), epochs=300, batch_size=4, progress=False)
+    >>> report(model)
+    0 xor 0:  probability of 1 is 0.00, so 0  (right)
+    0 xor 1:  probability of 1 is 0.99, so 1  (right)
+    1 xor 0:  probability of 1 is 0.99, so 1  (right)
+    1 xor 1:  probability of 1 is 0.01, so 0  (right)
+    100% of the four points are right.
+    1.0
+    """
     X, y = xor()
     for x, p, decision, truth in zip(X, model.transform(X)[:, 0], model.predict(X), y):
         verdict = "right" if decision == truth else "wrong"
@@ -50,7 +78,30 @@ def report(model: Model) -> float:
 
 # %% ../../nbs/examples/xor.ipynb #d207a7c0
 def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
-    """Train on the four points; returns the share that is right, and what draws the regions that were learnt."""
+    """Train on the four points, and report.
+
+    Parameters
+    ----------
+    epochs : int
+        How often every point is seen.
+    batch_size : int
+        Points a step.
+    seed : int
+        Of the first weights and of the shuffling.
+
+    Returns
+    -------
+    accuracy : float
+        The share that is right, from 0 to 1.
+    draw : callable
+        Draws the regions that were learnt.
+
+    Examples
+    --------
+    >>> accuracy, draw = train(epochs=1, batch_size=4, seed=0)  # doctest: +ELLIPSIS
+    0 xor 0:  probability of 1 is ...
+    ...% of the four points are right.
+    """
     X, y = xor()
     model = build(seed)
     model.fit(X, y, epochs=epochs, batch_size=batch_size, progress=sys.stderr.isatty())
@@ -58,12 +109,27 @@ def train(epochs: int, batch_size: int, seed: int) -> tuple[float, Callable]:
 
 
 def main(argv: Sequence[str] | None = None) -> float:
-    """Train, report, draw; returns the share of the four points that is right at the end.
+    """Train, report, draw.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The options; those of the command line if not given.
+
+    Returns
+    -------
+    float
+        The share of the four points that is right at the end, from 0 to 1.
+
+    Examples
+    --------
+    >>> main(["--epochs", "300"])
+    0 xor 0:  probability of 1 is 0.00, so 0  (right)
+    0 xor 1:  probability of 1 is 0.99, so 1  (right)
+    1 xor 0:  probability of 1 is 0.99, so 1  (right)
+    1 xor 1:  probability of 1 is 0.01, so 0  (right)
+    100% of the four points are right.
+    1.0
     """
     parser = options("xor", "Train a network on exclusive or.", epochs=300, batch_size=4,
                      figure="the regions that were learnt")

@@ -16,12 +16,46 @@ __all__ = ['batch_axes', 'sum_over', 'moments', 'inverse_deviation', 'normalize'
 
 # %% ../../nbs/layers/batch-normalization.ipynb #391aa639
 def batch_axes(number: int) -> tuple:
-    """Of so many axes, those that belong to no feature: all but the second."""
+    """Of so many axes, those that belong to no feature: all but the second.
+
+    Parameters
+    ----------
+    number : int
+        How many axes a batch has.
+
+    Returns
+    -------
+    tuple of int
+        The axes of the examples and of the places in space.
+
+    Examples
+    --------
+    >>> batch_axes(2), batch_axes(4)
+    ((0,), (0, 2, 3))
+    """
     return (0, *range(2, number))
 
 
 def sum_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
-    """The sum over `axes`, which stay with length 1, of the product of the factors; the product is never stored."""
+    """The sum over some axes of the product of arrays; the product is never stored.
+
+    Parameters
+    ----------
+    axes : tuple of int
+        The axes to sum over, which stay with length 1.
+    factors : numpy.ndarray, one shape
+        The arrays, at least one.
+
+    Returns
+    -------
+    numpy.ndarray
+        The sum, which broadcasts against the arrays.
+
+    Examples
+    --------
+    >>> sum_over((0,), np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 1.0], [2.0, 2.0]]))
+    array([[ 7., 10.]])
+    """
     every = list(range(factors[0].ndim))
     kept = [axis for axis in every if axis not in axes]
     operands = [operand for factor in factors for operand in (factor, every)]
@@ -64,13 +98,60 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
 
 
 def inverse_deviation(variance: np.ndarray, epsilon: float) -> np.ndarray:
-    """1 / √(σ² + δ)."""
+    """1 / √(σ² + δ).
+
+    Parameters
+    ----------
+    variance : numpy.ndarray, any shape
+        σ².
+    epsilon : float
+        δ, not negative, in the units of the variance.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of variance
+        The inverse of the standard deviation.
+
+    Examples
+    --------
+    >>> inverse_deviation(np.array([4.0]), epsilon=0.0)
+    array([0.5])
+    """
     return 1 / np.sqrt(variance + epsilon)  # eq-batchnorm-normalized
 
 # %% ../../nbs/layers/batch-normalization.ipynb #f30608c3
 def normalize(X: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, variance: np.ndarray,
               epsilon: float, out: np.ndarray | None = None) -> np.ndarray:
-    """H = γ (X − μ) / √(σ² + δ) + β with given statistics; all are shaped so that they broadcast against X."""
+    """H = γ (X − μ) / √(σ² + δ) + β with given statistics.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, any shape
+        The inputs.
+    gamma : numpy.ndarray, broadcast against X
+        Scale.
+    beta : numpy.ndarray, broadcast against X
+        Shift.
+    mean : numpy.ndarray, broadcast against X
+        μ.
+    variance : numpy.ndarray, broadcast against X
+        σ².
+    epsilon : float
+        δ, not negative.
+    out : numpy.ndarray, of the shape of X, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of X
+        H.
+
+    Examples
+    --------
+    >>> normalize(np.array([[1.0], [5.0]]), gamma=1.0, beta=0.5, mean=3.0, variance=4.0, epsilon=0.0)
+    array([[-0.5],
+           [ 1.5]])
+    """
     H = np.subtract(X, mean, out=out)
     H *= gamma * inverse_deviation(variance, epsilon)  # eq-batchnorm-normalized, eq-batchnorm-test
     H += beta  # eq-batchnorm-output, eq-batchnorm-test
@@ -97,6 +178,11 @@ def input_gradient(G: np.ndarray, X_hat: np.ndarray, mean: np.ndarray, product: 
     Returns
     -------
     numpy.ndarray, of the shape of G
+
+    Examples
+    --------
+    >>> input_gradient(np.array([1.0, 0.0]), np.array([-1.0, 1.0]), mean=0.5, product=-0.5, factor=1.0)
+    array([0., 0.])
     """
     G_in = np.multiply(X_hat, product, out=out)
     np.subtract(G, G_in, out=G_in)
@@ -106,7 +192,24 @@ def input_gradient(G: np.ndarray, X_hat: np.ndarray, mean: np.ndarray, product: 
 
 # %% ../../nbs/layers/batch-normalization.ipynb #10b149de
 def follow(running: np.ndarray, batch: np.ndarray, momentum: float) -> None:
-    """Move running statistics, in place, towards those of a batch: `momentum` is the share that stays."""
+    """Move running statistics, in place, towards those of a batch.
+
+    Parameters
+    ----------
+    running : numpy.ndarray, any shape
+        The running statistics; they are changed.
+    batch : numpy.ndarray, of the shape of running
+        Those of the batch.
+    momentum : float
+        The share that stays, from 0 to 1.
+
+    Examples
+    --------
+    >>> running = np.array([1.0])
+    >>> follow(running, np.array([3.0]), momentum=0.75)
+    >>> running
+    array([1.5])
+    """
     running *= momentum
     running += (1 - momentum) * batch  # eq-batchnorm-running
 
@@ -158,7 +261,23 @@ class BatchNormalization(Layer):
         self.epsilon = require_number("epsilon", epsilon, above=0)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples of shape (n,) or (c, ...); the shape stays."""
+        """Fit the layer to examples of shape (n,) or (c, ...); the shape stays.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (n,) or (c, ...).
+
+        Returns
+        -------
+        tuple of int
+            The same.
+
+        Raises
+        ------
+        ValueError
+            If there is no axis.
+        """
         if len(input_shape) == 0:
             raise ValueError("BatchNormalization takes examples of shape (n,) or (c, ...); got ()")
         features = (input_shape[0],)

@@ -24,6 +24,24 @@ __all__ = ['output_size', 'same_padding', 'pad', 'unpad', 'windows', 'columns', 
 def output_size(n: int, window: int, stride: int = 1, padding: tuple = (0, 0), dilation: int = 1) -> int:
     """How many windows fit along an axis of length `n`; 0 or less if not even one does.
 
+    Parameters
+    ----------
+    n : int
+        Length of the axis, in pixels.
+    window : int
+        Length of the window, in pixels.
+    stride : int
+        Step of the window, in pixels.
+    padding : tuple of two int
+        Zeros before and after, in pixels.
+    dilation : int
+        Distance of neighbours in the window, in pixels.
+
+    Returns
+    -------
+    int
+        The number of windows.
+
     Examples
     --------
     >>> output_size(28, window=3), output_size(28, window=3, stride=2, padding=(1, 1))
@@ -34,6 +52,22 @@ def output_size(n: int, window: int, stride: int = 1, padding: tuple = (0, 0), d
 # %% ../../nbs/layers/convolution.ipynb #33723efe
 def same_padding(n: int, window: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
     """How many zeros go before and after an axis of length `n` to make ⌈n / stride⌉ windows fit.
+
+    Parameters
+    ----------
+    n : int
+        Length of the axis, in pixels.
+    window : int
+        Length of the window, in pixels.
+    stride : int
+        Step of the window, in pixels.
+    dilation : int
+        Distance of neighbours in the window, in pixels.
+
+    Returns
+    -------
+    tuple of two int
+        Zeros before and after; an odd one goes after.
 
     Examples
     --------
@@ -79,7 +113,25 @@ def pad(X: np.ndarray, padding: tuple, out: np.ndarray | None = None) -> np.ndar
 
 # %% ../../nbs/layers/convolution.ipynb #2be2522a
 def unpad(X: np.ndarray, padding: tuple) -> np.ndarray:
-    """The part of padded images that `pad` did not add, a view; `padding` is ((above, below), (left, right))."""
+    """The part of padded images that `pad` did not add.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (c, h, w, m)
+        Images with their margins, the batch last.
+    padding : tuple
+        ((above, below), (left, right)), in pixels.
+
+    Returns
+    -------
+    numpy.ndarray, shape (c, h − above − below, w − left − right, m)
+        A view.
+
+    Examples
+    --------
+    >>> unpad(np.arange(4.0).reshape(1, 1, 4, 1), ((0, 0), (1, 2)))[0, 0, :, 0]
+    array([1.])
+    """
     (above, below), (left, right) = padding
     return X[:, above:X.shape[1] - below, left:X.shape[2] - right]  # eq-convolution-pad
 
@@ -113,7 +165,26 @@ def windows(X: np.ndarray, window: tuple, stride: tuple = (1, 1), dilation: tupl
 
 # %% ../../nbs/layers/convolution.ipynb #911a5761
 def columns(view: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """Copy windows (c, k_h, k_w, rows, w_out, m) into `memory`, as an array of the same shape without gaps."""
+    """Copy windows into an array without gaps.
+
+    Parameters
+    ----------
+    view : numpy.ndarray, shape (c, k_h, k_w, rows, w_out, m)
+        Windows, as `windows` gives them.
+    memory : numpy.ndarray, one axis
+        Space for at least as many numbers.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of view
+        A view into `memory`.
+
+    Examples
+    --------
+    >>> columns(windows(np.arange(4.0).reshape(1, 1, 4, 1), (1, 2)), np.empty(6))[0, 0, :, 0, :, 0]
+    array([[0., 1., 2.],
+           [1., 2., 3.]])
+    """
     block = memory[:view.size].reshape(view.shape)
     np.copyto(block, view)  # eq-convolution-columns
     return block
@@ -128,6 +199,17 @@ def blocks(view: np.ndarray, memory: np.ndarray) -> Iterator[slice]:
         Windows.
     memory : numpy.ndarray, one axis
         Space for at least one row of windows.
+
+    Yields
+    ------
+    slice
+        The rows of the next block.
+
+    Examples
+    --------
+    >>> view = windows(np.zeros((1, 5, 4, 1)), (1, 2))
+    >>> list(blocks(view, np.empty(12)))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
     """
     rows = memory.size // view[:, :, :, 0].size
     for start in range(0, view.shape[3], rows):
@@ -159,6 +241,12 @@ def convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, stride: tuple, 
     -------
     numpy.ndarray
         `out`.
+
+    Examples
+    --------
+    >>> X, W = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[1.0, 10.0]]]])
+    >>> convolve(X, W, None, (1, 1), (1, 1), 1, out=np.empty((1, 1, 3, 1)), memory=np.empty(6))[0, 0, :, 0]
+    array([10., 21., 32.])
     """
     view, K = windows(X, W.shape[2:], stride, dilation), W.reshape(groups, len(W) // groups, -1)
     for rows in blocks(view, memory):
@@ -180,10 +268,14 @@ def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tup
         Images with their padding, the batch last.
     G_A : numpy.ndarray, shape (filters, h_out, w_out, m)
         The gradient in the pre-activations.
-    stride, dilation, groups, memory
-        As for `convolve`.
+    stride, dilation : tuple of two int
+        For the rows and for the columns.
+    groups : int
+        Number of groups.
     out : numpy.ndarray, shape (filters, c / groups, k_h, k_w)
         Where to write, without gaps in memory.
+    memory : numpy.ndarray, one axis
+        As for `convolve`.
     product : numpy.ndarray, as many entries as `out`
         Space for the product of one block.
 
@@ -191,6 +283,12 @@ def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tup
     -------
     numpy.ndarray
         `out`.
+
+    Examples
+    --------
+    >>> X, G_A = np.arange(4.0).reshape(1, 1, 4, 1), np.ones((1, 1, 3, 1))
+    >>> kernel_gradient(X, G_A, (1, 1), (1, 1), 1, np.empty((1, 1, 1, 2)), np.empty(6), np.empty(2))[0, 0, 0]
+    array([3., 6.])
     """
     view, dK = windows(X, out.shape[2:], stride, dilation), out.reshape(groups, len(out) // groups, -1)
     product = product.reshape(groups, dK.shape[2], -1)
@@ -204,7 +302,25 @@ def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tup
 
 # %% ../../nbs/layers/convolution.ipynb #fb061560
 def bias_gradient(G_A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in the biases, shape (filters,), from G_A (filters, h_out, w_out, m)."""
+    """The gradient in the biases.
+
+    Parameters
+    ----------
+    G_A : numpy.ndarray, shape (filters, h_out, w_out, m)
+        The gradient in the pre-activations.
+    out : numpy.ndarray, shape (filters,), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (filters,)
+        The gradient.
+
+    Examples
+    --------
+    >>> bias_gradient(np.ones((2, 1, 3, 1)))
+    array([3., 3.])
+    """
     return np.sum(G_A.reshape(len(G_A), -1), axis=1, out=out)  # eq-convolution-db
 
 # %% ../../nbs/layers/convolution.ipynb #0a072ad4
@@ -218,15 +334,25 @@ def input_gradient(G_A: np.ndarray, W: np.ndarray, stride: tuple, dilation: tupl
         The gradient in the pre-activations.
     W : numpy.ndarray, shape (filters, c / groups, k_h, k_w)
         Kernels, without gaps in memory.
-    stride, dilation, groups, memory
-        As for `convolve`.
+    stride, dilation : tuple of two int
+        For the rows and for the columns.
+    groups : int
+        Number of groups.
     out : numpy.ndarray, shape (c, h, w, m)
         Where to write, margins included.
+    memory : numpy.ndarray, one axis
+        As for `convolve`.
 
     Returns
     -------
     numpy.ndarray
         `out`.
+
+    Examples
+    --------
+    >>> G_A, W = np.ones((1, 1, 3, 1)), np.array([[[[1.0, 10.0]]]])
+    >>> input_gradient(G_A, W, (1, 1), (1, 1), 1, out=np.empty((1, 1, 4, 1)), memory=np.empty(6))[0, 0, :, 0]
+    array([ 1., 11., 11., 10.])
     """
     view, K = windows(out, W.shape[2:], stride, dilation), W.reshape(groups, len(W) // groups, -1)
     out[...] = 0
@@ -356,6 +482,8 @@ class Convolution(ActivatedLayer):
         Kernels.
     b : numpy.ndarray, shape (filters,)
         Biases.
+    block_bytes : int
+        About how much memory the columns of one block take, in bytes.
 
     Raises
     ------

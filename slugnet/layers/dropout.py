@@ -56,6 +56,13 @@ def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
         Where to write; contiguous in memory.
     rng : numpy.random.Generator
         The source of random numbers; the same state gives the same mask.
+
+    Examples
+    --------
+    >>> mask = np.empty(8, bool)
+    >>> draw_mask(0.5, mask, np.random.default_rng(0))
+    >>> mask
+    array([False,  True,  True,  True,  True,  True, False,  True])
     """
     whole, rest = divmod(256 * rate, 1)
     for start in range(0, len(out), _CHUNK):
@@ -104,7 +111,13 @@ class Dropout(Layer):
         self.rate = require_number("rate", rate, minimum=0, below=1)
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """X thinned out, in a buffer, in training; else X itself."""
+        """X thinned out, in a buffer, in training; else X itself.
+
+        Raises
+        ------
+        ValueError
+            If the pass is one of training and the tape has no source of random numbers.
+        """
         if not (tape.train and self.rate):
             return X
         mask = tape.buffer(self, "mask", X.shape, np.dtype(bool))
@@ -131,7 +144,29 @@ def _generator(layer: Layer, tape: Tape) -> np.random.Generator:
 
 # %% ../../nbs/layers/dropout.ipynb #a860c6f4
 def add_noise(X: np.ndarray, noise: np.ndarray, std: float, out: np.ndarray | None = None) -> np.ndarray:
-    """X + σZ, for inputs X and standard normal numbers Z of the same shape."""
+    """X + σZ: inputs with noise.
+
+    Parameters
+    ----------
+    X : numpy.ndarray of floats or complex numbers, any shape
+        Inputs.
+    noise : numpy.ndarray, of the shape of X
+        Standard normal numbers Z.
+    std : float
+        σ, in the units of X.
+    out : numpy.ndarray, of the shape of X, optional
+        Where to write; not X itself.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape and dtype of X.
+
+    Examples
+    --------
+    >>> add_noise(np.array([1.0, 2.0]), np.array([1.0, -2.0]), std=0.5)
+    array([1.5, 1. ])
+    """
     scaled = np.multiply(noise, X.dtype.type(std), out=out)
     return np.add(scaled, X, out=scaled)  # eq-dropout-noise
 
@@ -167,7 +202,13 @@ class GaussianNoise(Layer):
         self.std = require_number("std", std, minimum=0)
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """X with noise, in a buffer, in training; else X itself."""
+        """X with noise, in a buffer, in training; else X itself.
+
+        Raises
+        ------
+        ValueError
+            If the pass is one of training and the tape has no source of random numbers.
+        """
         if not (tape.train and self.std):
             return X
         noise = tape.buffer(self, "noise", X.shape, X.real.dtype)

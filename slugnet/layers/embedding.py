@@ -114,12 +114,29 @@ class Embedding(Layer):
         self.initializer = None if initializer is None else require_instance("initializer", initializer, Initializer)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples of any shape; the numbers of each index are a new last axis."""
+        """Fit the layer to examples of any shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            (*input_shape, width): the numbers of each index are a new last axis.
+        """
         self.shapes = {"W": (self.count, self.width)}
         return (*input_shape, self.width)
 
     def require_inputs(self, X: np.ndarray) -> None:
-        """Refuse what is no index of the table; the message names the first and where it stands."""
+        """Refuse what is no index of the table; the message names the first and where it stands.
+
+        Raises
+        ------
+        ValueError
+            If an entry is below 0, or `count` or more.
+        """
         if X.min() < 0 or X.max() >= self.count:
             place = tuple(int(k) for k in np.argwhere((X < 0) | (X >= self.count))[0])
             raise ValueError(f"X must hold indices from 0 to {self.count - 1} for {self!r}; "
@@ -130,7 +147,15 @@ class Embedding(Layer):
         self.W[...] = (self.initializer or Normal(std=1.0))(self.W.shape, rng)
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """The rows for a batch of indices X (m, *input_shape), in a buffer that lies row after row."""
+        """The rows for a batch of indices X (m, *input_shape), in a buffer that lies row after row.
+
+        Raises
+        ------
+        TypeError
+            If X does not hold integers.
+        ValueError
+            If it holds what is no index of the table.
+        """
         if X.dtype.kind not in "biu":
             raise TypeError(f"{self!r} takes integers, as the first layer of a model; got dtype {X.dtype}")
         self.require_inputs(X)

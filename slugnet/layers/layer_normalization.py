@@ -27,6 +27,11 @@ def feature_axes(axes: Sequence | None, number: int) -> tuple:
     number : int
         How many axes the batch has.
 
+    Returns
+    -------
+    tuple of int
+        Axes of the batch, from 1, in ascending order.
+
     Raises
     ------
     ValueError
@@ -81,7 +86,32 @@ def standardize(X: np.ndarray, axes: tuple, epsilon: float, out: np.ndarray | No
 # %% ../../nbs/layers/layer-normalization.ipynb #4dbdf3ab
 def vector_jacobian(G_hat: np.ndarray, X_hat: np.ndarray, inverse: np.ndarray, axes: tuple,
                     out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in what was standardised over `axes`, from G_hat, the gradient in X_hat, and 1/s."""
+    """The gradient in what was standardised, all three terms.
+
+    Parameters
+    ----------
+    G_hat : numpy.ndarray, any shape
+        The gradient in `X_hat`.
+    X_hat : numpy.ndarray, of the shape of G_hat
+        What was standardised, as `standardize` gave it.
+    inverse : numpy.ndarray, broadcast against X_hat
+        1 / √(σ² + δ), likewise.
+    axes : tuple of int
+        The axes of the standardisation.
+    out : numpy.ndarray, of the shape of G_hat, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of G_hat
+        The gradient.
+
+    Examples
+    --------
+    >>> X_hat, _, inverse = standardize(np.array([[1.0, 2.0, 6.0]]), axes=(1,), epsilon=0.0)
+    >>> vector_jacobian(np.array([[1.0, 0.0, 0.0]]), X_hat, inverse, axes=(1,)).round(3)
+    array([[ 0.176, -0.22 ,  0.044]])
+    """
     total, product = sum_over(axes, G_hat), sum_over(axes, G_hat, X_hat)
     count = G_hat.size // total.size
     return input_gradient(G_hat, X_hat, total / count, product / count, inverse, out)  # eq-layernorm-dX
@@ -127,7 +157,23 @@ class LayerNormalization(Layer):
         self.axes = axes and [require_integer("axes", axis) for axis in axes]
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples of any shape with an axis, which stays; ValueError if `axes` do not fit."""
+        """Fit the layer to examples of any shape with an axis, which stays; ValueError if `axes` do not fit.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example, with at least one axis.
+
+        Returns
+        -------
+        tuple of int
+            The same.
+
+        Raises
+        ------
+        ValueError
+            If there is no axis, or `axes` do not fit.
+        """
         if len(input_shape) == 0:
             raise ValueError("LayerNormalization takes examples with at least one axis; got the shape ()")
         axes = feature_axes(self.axes, 1 + len(input_shape))

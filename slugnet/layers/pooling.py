@@ -22,12 +22,56 @@ __all__ = ['output_size', 'same_padding', 'axis_places', 'axis_counts', 'require
 
 # %% ../../nbs/layers/pooling.ipynb #ae5bec11
 def output_size(n: int, window: int, stride: int, before: int, after: int) -> int:
-    """How many windows fit along an axis of n pixels, with padding before and after."""
+    """How many windows fit along an axis of n pixels, with padding before and after.
+
+    Parameters
+    ----------
+    n : int
+        Length of the axis, in pixels.
+    window : int
+        Length of the window, in pixels.
+    stride : int
+        Step of the window, in pixels.
+    before : int
+        Padding before the axis, in pixels.
+    after : int
+        Padding after it, in pixels.
+
+    Returns
+    -------
+    int
+        The number of windows.
+
+    Examples
+    --------
+    >>> output_size(28, window=2, stride=2, before=0, after=0)
+    14
+    """
     return (n + before + after - window) // stride + 1  # eq-pooling-size
 
 # %% ../../nbs/layers/pooling.ipynb #84acf1be
 def same_padding(n: int, window: int, stride: int) -> tuple[int, int]:
-    """The padding before and after an axis of n pixels with which ⌈n/stride⌉ windows fit."""
+    """The padding before and after an axis of n pixels with which ⌈n/stride⌉ windows fit.
+
+    Parameters
+    ----------
+    n : int
+        Length of the axis, in pixels.
+    window : int
+        Length of the window, in pixels.
+    stride : int
+        Step of the window, in pixels.
+
+    Returns
+    -------
+    tuple of two int
+        Padding before and after; an odd pixel goes after.
+
+    Examples
+    --------
+    >>> same_padding(28, window=3, stride=2)
+    (0, 1)
+    """
     total = max((-(-n // stride) - 1) * stride + window - n, 0)  # eq-pooling-same
     return total // 2, total - total // 2  # eq-pooling-same
 
@@ -63,20 +107,94 @@ def axis_places(n: int, window: int, stride: int, before: int, size: int) -> lis
 
 # %% ../../nbs/layers/pooling.ipynb #115f754b
 def axis_counts(n: int, window: int, stride: int, before: int, size: int) -> np.ndarray:
-    """How many pixels of the image each of `size` windows along an axis holds."""
+    """How many pixels of the image each of `size` windows along an axis holds.
+
+    Parameters
+    ----------
+    n : int
+        Length of the axis, in pixels.
+    window : int
+        Length of the window, in pixels.
+    stride : int
+        Step of the window, in pixels.
+    before : int
+        Padding before the axis, in pixels.
+    size : int
+        Number of windows.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (size,)
+        How many pixels of the image each holds.
+
+    Examples
+    --------
+    >>> axis_counts(5, window=2, stride=2, before=1, size=3)
+    array([1, 2, 2])
+    """
     start = stride * np.arange(size) - before
     return np.minimum(start + window, n) - np.maximum(start, 0)  # eq-pooling-count
 
 # %% ../../nbs/layers/pooling.ipynb #cc7f9256
 def require_sizes(name: str, value, minimum: int = 1) -> int | tuple[int, ...]:
-    """Return an int, or one for each axis as a tuple, or raise an error that names the argument."""
+    """Return an int, or one for each axis as a tuple, or raise an error that names the argument.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : object
+        What the caller passed.
+    minimum : int
+        The smallest number allowed.
+
+    Returns
+    -------
+    int, or tuple of int
+        The number, or one for each axis.
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer.
+    ValueError
+        If one is below `minimum`.
+
+    Examples
+    --------
+    >>> require_sizes("window", 2), require_sizes("window", [2, 3])
+    (2, (2, 3))
+    """
     if not isinstance(value, (tuple, list)):
         return require_integer(name, value, minimum)
     return tuple(require_integer(f"{name}[{axis}]", n, minimum) for axis, n in enumerate(value))
 
 
 def require_padding(padding) -> str | int | tuple:
-    """Return "valid", "same", an int, or for each axis an int or a pair (before, after); or raise an error."""
+    """Return "valid", "same", an int, or for each axis an int or a pair (before, after); or raise an error.
+
+    Parameters
+    ----------
+    padding : object
+        What the caller passed.
+
+    Returns
+    -------
+    str, int or tuple
+        "valid", "same", an int, or for each axis an int or a pair (before, after).
+
+    Raises
+    ------
+    TypeError
+        If a number is not an integer.
+    ValueError
+        If it is another word, a number is negative, or a pair has not two entries.
+
+    Examples
+    --------
+    >>> require_padding("same"), require_padding([1, (0, 2)])
+    ('same', (1, (0, 2)))
+    """
     if isinstance(padding, str) and padding not in ("valid", "same"):
         raise ValueError(f'padding must be "valid", "same", or numbers of pixels; got {padding!r}')
     if isinstance(padding, (tuple, list)):
@@ -93,7 +211,32 @@ def _pair(name: str, sides) -> int | tuple[int, int]:
 
 # %% ../../nbs/layers/pooling.ipynb #9d3ce966
 def per_axis(name: str, value, axes: int) -> tuple:
-    """The value once for each axis; a tuple of another length is a ValueError that names the argument."""
+    """The value once for each axis; a tuple of another length is a ValueError that names the argument.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name, for the message.
+    value : object
+        One for all axes, or a tuple with one for each.
+    axes : int
+        Number of axes in space.
+
+    Returns
+    -------
+    tuple
+        One for each axis.
+
+    Raises
+    ------
+    ValueError
+        If a tuple has another length.
+
+    Examples
+    --------
+    >>> per_axis("window", 2, axes=2)
+    (2, 2)
+    """
     if not isinstance(value, tuple):
         return (value,) * axes
     if len(value) != axes:
@@ -102,7 +245,34 @@ def per_axis(name: str, value, axes: int) -> tuple:
 
 
 def padding_pairs(padding, sizes: tuple, window: tuple, stride: tuple) -> list[tuple[int, int]]:
-    """The padding before and after each axis, from what `require_padding` returned."""
+    """The padding before and after each axis, from what `require_padding` returned.
+
+    Parameters
+    ----------
+    padding : str, int or tuple
+        As `require_padding` returns it.
+    sizes : tuple of int
+        Of the image, along each axis, in pixels.
+    window : tuple of int
+        Size of the window, likewise.
+    stride : tuple of int
+        Its step, likewise.
+
+    Returns
+    -------
+    list of (int, int)
+        Padding before and after each axis, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If `padding` has another number of axes.
+
+    Examples
+    --------
+    >>> padding_pairs("same", (28, 28), (3, 3), (2, 2))
+    [(0, 1), (0, 1)]
+    """
     if padding == "same":
         return [same_padding(*axis) for axis in zip(sizes, window, stride)]
     sides = per_axis("padding", 0 if padding == "valid" else padding, len(sizes))
@@ -110,7 +280,30 @@ def padding_pairs(padding, sizes: tuple, window: tuple, stride: tuple) -> list[t
 
 
 def require_image(layer: Layer, input_shape: tuple) -> tuple:
-    """Return the shape of an image, channels first, or raise a ValueError that names the layer."""
+    """Return the shape of an image, channels first, or raise a ValueError that names the layer.
+
+    Parameters
+    ----------
+    layer : Layer
+        Named in the message.
+    input_shape : tuple of int
+        The shape of one example.
+
+    Returns
+    -------
+    tuple of int
+        The same: (channels, height, width) or (channels, length).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two axes.
+
+    Examples
+    --------
+    >>> require_image(GlobalMaxPooling(), (3, 8, 8))
+    (3, 8, 8)
+    """
     if len(input_shape) < 2:
         raise ValueError(f"{type(layer).__name__} takes examples of shape (channels, height, width) or "
                          f"(channels, length); got {tuple(input_shape)}")
@@ -140,11 +333,19 @@ class Windows:
         How many pixels each window holds; with padding, how many places it has is `size`.
     overlap : bool
         Whether a pixel may lie in two windows.
+    size : int
+        How many places a window has.
 
     Raises
     ------
     ValueError
         If an argument has another number of axes than the image, or a window would hold no pixel.
+
+    Examples
+    --------
+    >>> windows = Windows((5, 5), 2, stride=2, padding=((1, 0), (1, 0)))
+    >>> windows.shape, windows.counts[0]
+    ((3, 3), array([1, 2, 2]))
     """
 
     def __init__(self, sizes: tuple, window, stride=None, padding="valid"):
@@ -168,7 +369,28 @@ class Windows:
 
 # %% ../../nbs/layers/pooling.ipynb #2f919a95
 def max_pooling(X: np.ndarray, places: list, out: np.ndarray) -> np.ndarray:
-    """The largest pixel of each window of X (m, c, *sizes), into `out` (m, c, *shape)."""
+    """The largest pixel of each window.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, *sizes)
+        Images.
+    places : list
+        Of `Windows`.
+    out : numpy.ndarray, shape (m, c, *shape)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, *shape)
+        `out`.
+
+    Examples
+    --------
+    >>> X = np.array([[[1.0, 5.0, 2.0, 3.0]]])
+    >>> max_pooling(X, Windows((4,), 2).places, np.empty((1, 1, 2)))
+    array([[[5., 3.]]])
+    """
     out[...] = -np.inf
     for inside, outside in places:
         H, pixel = out[outside], X[inside]
@@ -200,6 +422,13 @@ def max_pooling_gradient(X: np.ndarray, H: np.ndarray, G: np.ndarray, places: li
     Returns
     -------
     numpy.ndarray, shape (m, c, *sizes)
+
+    Examples
+    --------
+    >>> X, H, G = np.array([[[1.0, 5.0, 2.0, 3.0]]]), np.array([[[5.0, 3.0]]]), np.array([[[10.0, 20.0]]])
+    >>> rest, wins = np.empty((1, 1, 2)), np.empty((1, 1, 2), bool)
+    >>> max_pooling_gradient(X, H, G, Windows((4,), 2).places, np.empty((1, 1, 4)), rest, wins)
+    array([[[ 0., 10.,  0., 20.]]])
     """
     out[...], rest[...] = 0, G
     for inside, outside in places:
@@ -214,7 +443,28 @@ def max_pooling_gradient(X: np.ndarray, H: np.ndarray, G: np.ndarray, places: li
 
 # %% ../../nbs/layers/pooling.ipynb #73f4e7a0
 def window_sum(X: np.ndarray, places: list, out: np.ndarray) -> np.ndarray:
-    """The sum of each window of X (m, c, *sizes), into `out` (m, c, *shape)."""
+    """The sum of each window.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, *sizes)
+        Images.
+    places : list
+        Of `Windows`.
+    out : numpy.ndarray, shape (m, c, *shape)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, *shape)
+        `out`.
+
+    Examples
+    --------
+    >>> X = np.array([[[1.0, 5.0, 2.0, 3.0]]])
+    >>> window_sum(X, Windows((4,), 2).places, np.empty((1, 1, 2)))
+    array([[[6., 5.]]])
+    """
     out[...] = 0
     for inside, outside in places:
         H = out[outside]
@@ -223,13 +473,56 @@ def window_sum(X: np.ndarray, places: list, out: np.ndarray) -> np.ndarray:
 
 
 def mean_pooling(X: np.ndarray, places: list, counts: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The sum of each window over its count, shape (*shape), into `out` (m, c, *shape)."""
+    """The sum of each window over its count.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, *sizes)
+        Images.
+    places : list
+        Of `Windows`.
+    counts : numpy.ndarray, shape (*shape), or one number
+        By what each sum is divided.
+    out : numpy.ndarray, shape (m, c, *shape)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, *shape)
+        `out`.
+
+    Examples
+    --------
+    >>> X, windows = np.array([[[1.0, 5.0, 2.0, 3.0]]]), Windows((4,), 2)
+    >>> mean_pooling(X, windows.places, windows.counts, np.empty((1, 1, 2)))
+    array([[[3. , 2.5]]])
+    """
     out = window_sum(X, places, out)
     return np.divide(out, counts.astype(out.real.dtype), out=out)  # eq-pooling-mean
 
 # %% ../../nbs/layers/pooling.ipynb #0aa98715
 def spread(G: np.ndarray, places: list, out: np.ndarray) -> np.ndarray:
-    """Add each entry of G (m, c, *shape) to all pixels of its window, in `out` (m, c, *sizes)."""
+    """Add each entry of a gradient to all pixels of its window.
+
+    Parameters
+    ----------
+    G : numpy.ndarray, shape (m, c, *shape)
+        One number for each window.
+    places : list
+        Of `Windows`.
+    out : numpy.ndarray, shape (m, c, *sizes)
+        Where to write; what stood there is overwritten.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, *sizes)
+        `out`.
+
+    Examples
+    --------
+    >>> spread(np.array([[[10.0, 20.0]]]), Windows((4,), 2).places, np.empty((1, 1, 4)))
+    array([[[10., 10., 20., 20.]]])
+    """
     out[...] = 0
     for inside, outside in places:
         pixel = out[inside]
@@ -239,13 +532,56 @@ def spread(G: np.ndarray, places: list, out: np.ndarray) -> np.ndarray:
 
 def mean_pooling_gradient(G: np.ndarray, places: list, counts: np.ndarray, out: np.ndarray,
                           share: np.ndarray) -> np.ndarray:
-    """The gradient in the images, into `out` (m, c, *sizes); `share` has the shape and the dtype of G."""
+    """The gradient in the images.
+
+    Parameters
+    ----------
+    G : numpy.ndarray, shape (m, c, *shape)
+        The gradient in the means.
+    places : list
+        Of `Windows`.
+    counts : numpy.ndarray, shape (*shape), or one number
+        By what each sum was divided.
+    out : numpy.ndarray, shape (m, c, *sizes)
+        Where to write.
+    share : numpy.ndarray, of the shape and dtype of G
+        Room to work in.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, *sizes)
+        `out`.
+
+    Examples
+    --------
+    >>> G, windows = np.array([[[10.0, 20.0]]]), Windows((4,), 2)
+    >>> mean_pooling_gradient(G, windows.places, windows.counts, np.empty((1, 1, 4)), np.empty((1, 1, 2)))
+    array([[[ 5.,  5., 10., 10.]]])
+    """
     np.divide(G, counts.astype(G.real.dtype), out=share)  # eq-pooling-mean-gradient
     return spread(share, places, out)
 
 # %% ../../nbs/layers/pooling.ipynb #6b9dee64
 def global_max(X: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The largest pixel of each channel of X (m, c, pixels), into `out` (m, c)."""
+    """The largest pixel of each channel.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, pixels)
+        Images, their pixels in a row.
+    out : numpy.ndarray, shape (m, c)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c)
+        `out`.
+
+    Examples
+    --------
+    >>> global_max(np.array([[[1.0, 5.0, 2.0]]]), np.empty((1, 1)))
+    array([[5.]])
+    """
     if np.iscomplexobj(X):
         winner = X.real.argmax(axis=2)
         out[...] = np.take_along_axis(X, winner[:, :, None], axis=2)[:, :, 0]
@@ -255,7 +591,35 @@ def global_max(X: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 def global_max_gradient(X: np.ndarray, H: np.ndarray, G: np.ndarray, out: np.ndarray, wins: np.ndarray,
                         seen: np.ndarray) -> np.ndarray:
-    """The gradient in X (m, c, pixels), from G (m, c); `wins` and `seen` are bool, of the shape of X."""
+    """The gradient in the images: each entry of G to the first winner of its channel.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, pixels)
+        Images, their pixels in a row.
+    H : numpy.ndarray, shape (m, c)
+        Their largest pixels.
+    G : numpy.ndarray, shape (m, c)
+        The gradient in these.
+    out : numpy.ndarray, shape (m, c, pixels)
+        Where to write.
+    wins : numpy.ndarray of bool, shape (m, c, pixels)
+        Room to work in.
+    seen : numpy.ndarray of bool, shape (m, c, pixels)
+        Room to work in.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, pixels)
+        `out`.
+
+    Examples
+    --------
+    >>> X = np.array([[[1.0, 5.0, 5.0]]])
+    >>> wins, seen = np.empty(X.shape, bool), np.empty(X.shape, bool)
+    >>> global_max_gradient(X, np.array([[5.0]]), np.array([[10.0]]), np.empty(X.shape), wins, seen)
+    array([[[ 0., 10.,  0.]]])
+    """
     np.equal(X, H[:, :, None], out=wins)
     np.logical_or.accumulate(wins, axis=2, out=seen)
     np.greater(wins[:, :, 1:], seen[:, :, :-1], out=wins[:, :, 1:])
@@ -263,17 +627,78 @@ def global_max_gradient(X: np.ndarray, H: np.ndarray, G: np.ndarray, out: np.nda
 
 # %% ../../nbs/layers/pooling.ipynb #a07d6800
 def global_mean(X: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The mean of each channel of X (m, c, pixels), into `out` (m, c)."""
+    """The mean of each channel.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (m, c, pixels)
+        Images, their pixels in a row.
+    out : numpy.ndarray, shape (m, c)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c)
+        `out`.
+
+    Examples
+    --------
+    >>> global_mean(np.array([[[1.0, 5.0, 3.0]]]), np.empty((1, 1)))
+    array([[3.]])
+    """
     return np.divide(np.sum(X, axis=2, out=out), X.shape[2], out=out)  # eq-pooling-global
 
 
 def global_mean_gradient(G: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The gradient in X, into `out` (m, c, pixels), from G (m, c)."""
+    """The gradient in the images: to each pixel its share of the entry of its channel.
+
+    Parameters
+    ----------
+    G : numpy.ndarray, shape (m, c)
+        The gradient in the means.
+    out : numpy.ndarray, shape (m, c, pixels)
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, c, pixels)
+        `out`.
+
+    Examples
+    --------
+    >>> global_mean_gradient(np.array([[6.0]]), np.empty((1, 1, 3)))
+    array([[[2., 2., 2.]]])
+    """
     return np.divide(G[:, :, None], out.shape[2], out=out)  # eq-pooling-global-gradient
 
 # %% ../../nbs/layers/pooling.ipynb #db328fa9
 class Pooling(Layer):
-    """What max and mean pooling share: where the windows stand."""
+    """What max and mean pooling share: where the windows stand.
+
+    Parameters
+    ----------
+    window : int or tuple of int
+        Size of the window in pixels, for all axes or for each.
+    stride : int or tuple of int, optional
+        From one window to the next, in pixels; the window if not given.
+    padding : str, int or tuple
+        "valid", "same", or pixels before and after; see `MaxPooling`.
+
+    Attributes
+    ----------
+    windows : Windows
+        Where they stand; set by `build`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no integer, or too small, or an unknown word.
+
+    Examples
+    --------
+    >>> Pooling(3, stride=2, padding="same").build((16, 7, 28))
+    (16, 4, 14)
+    """
 
     def __init__(self, window, stride=None, padding="valid"):
         self.window = require_sizes("window", window)
@@ -281,7 +706,17 @@ class Pooling(Layer):
         self.padding = require_padding(padding)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the windows to examples of shape (c, *sizes); return (c, *sizes of the output).
+        """Fit the windows to images.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (c, *sizes).
+
+        Returns
+        -------
+        tuple of int
+            (c, *sizes of the output).
 
         Raises
         ------
@@ -293,7 +728,20 @@ class Pooling(Layer):
         return (channels, *self.windows.shape)
 
     def outputs(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """Note X; a buffer for its outputs."""
+        """Note X on the tape, and make room for the outputs.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (m, c, *sizes)
+            Images.
+        tape : Tape
+            That of the pass.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, c, *sizes of the output)
+            A buffer.
+        """
         tape[self]["X"] = X
         return tape.buffer(self, "H", (*X.shape[:2], *self.windows.shape), X.dtype)
 
@@ -389,20 +837,72 @@ class MeanPooling(Pooling):
 
 # %% ../../nbs/layers/pooling.ipynb #07bcd7a6
 class GlobalPooling(Layer):
-    """What global pooling shares: images in, one number a channel out."""
+    """What global pooling shares: images in, one number a channel out.
+
+    Examples
+    --------
+    >>> GlobalPooling().build((16, 7, 7))
+    (16,)
+    """
 
     def build(self, input_shape: tuple) -> tuple:
-        """Take examples of shape (c, *sizes), return (c,); another rank is a ValueError."""
+        """Fit the layer to images.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (c, *sizes).
+
+        Returns
+        -------
+        tuple of int
+            (c,).
+
+        Raises
+        ------
+        ValueError
+            If the examples are no images.
+        """
         return require_image(self, input_shape)[:1]
 
     def rows(self, X: np.ndarray, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels of each channel in a row, shape (m, c, pixels), and a buffer for the outputs, (m, c)."""
+        """The pixels of each channel in a row, and room for the outputs.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (m, c, *sizes)
+            Images.
+        tape : Tape
+            That of the pass, on which X is noted.
+
+        Returns
+        -------
+        X : numpy.ndarray, shape (m, c, pixels)
+            The images.
+        H : numpy.ndarray, shape (m, c)
+            A buffer.
+        """
         tape[self]["shape"] = X.shape
         tape[self]["X"] = X = X.reshape(*X.shape[:2], -1)
         return X, self.numbers("H", X, tape)
 
     def numbers(self, name: str, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """A buffer for a number a channel, (m, c), with the batch innermost as in the images X."""
+        """A buffer for one number a channel, with the batch innermost as in the images.
+
+        Parameters
+        ----------
+        name : str
+            Its name on the tape.
+        X : numpy.ndarray, shape (m, c, pixels)
+            Images.
+        tape : Tape
+            That of the pass.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m, c)
+            The buffer.
+        """
         return tape.buffer(self, name, X.shape[1::-1], X.dtype).T
 
 

@@ -42,7 +42,23 @@ class Reshape(Layer):
             raise ValueError(f"shape must hold sizes of at least 1, and at most one -1; got {self.shape}")
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples of `input_shape`; return the new shape, or raise a ValueError."""
+        """Fit the layer to examples of one shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            The new shape, with the size that −1 stood for.
+
+        Raises
+        ------
+        ValueError
+            If the numbers do not fit.
+        """
         size, known = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
         if size % known or (-1 not in self.shape and size != known):
             raise ValueError(f"shape must hold as many numbers as an example, {size} in {tuple(input_shape)}; "
@@ -97,7 +113,23 @@ class ZeroPadding(Layer):
         self.padding = require_padding(padding)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples (channels, *sizes); return the shape with its margin."""
+        """Fit the layer to images or signals.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (channels, *sizes).
+
+        Returns
+        -------
+        tuple of int
+            The shape with its margin.
+
+        Raises
+        ------
+        ValueError
+            If the examples are no images, or `padding` is for another number of axes.
+        """
         channels, *sizes = require_image(self, input_shape)
         sides = per_axis("padding", self.padding, len(sizes))
         pairs = [pair if isinstance(pair, tuple) else (pair, pair) for pair in sides]
@@ -140,7 +172,23 @@ class Upsampling(Layer):
         self.factor = require_sizes("factor", factor)
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the layer to examples (channels, *sizes); return the larger shape."""
+        """Fit the layer to images or signals.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (channels, *sizes).
+
+        Returns
+        -------
+        tuple of int
+            The larger shape.
+
+        Raises
+        ------
+        ValueError
+            If the examples are no images, or `factor` is for another number of axes.
+        """
         channels, *sizes = require_image(self, input_shape)
         factors = per_axis("factor", self.factor, len(sizes))
         self._places = [(..., *(slice(u, None, f) for u, f in zip(place, factors))) for place in np.ndindex(factors)]

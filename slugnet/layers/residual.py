@@ -50,7 +50,23 @@ class Residual(Network):
             raise ValueError("layers must hold at least one layer; got none")
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit the branch to inputs of `input_shape`, which is also the shape of the outputs."""
+        """Fit the branch to its inputs.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            The same, which is also the shape of the outputs.
+
+        Raises
+        ------
+        ValueError
+            If the branch does not fit, takes indices, or ends in another shape.
+        """
         _refuse_indices(self, self.layers)
         shape = super().build(input_shape)
         if shape != tuple(input_shape):
@@ -78,7 +94,25 @@ def _refuse_indices(layer: Layer, branch: Sequence[Layer]) -> None:
 
 # %% ../../nbs/layers/residual.ipynb #773ee9cc
 def total(arrays: Sequence[np.ndarray], out: np.ndarray) -> np.ndarray:
-    """The sum of arrays of one shape, written to `out`, which is none of them."""
+    """The sum of arrays.
+
+    Parameters
+    ----------
+    arrays : sequence of numpy.ndarray, all of one shape
+        What is added, at least one.
+    out : numpy.ndarray, of that shape
+        Where to write; it is none of them.
+
+    Returns
+    -------
+    numpy.ndarray, of that shape
+        `out`.
+
+    Examples
+    --------
+    >>> total([np.array([1.0, 2.0]), np.array([10.0, 20.0])], out=np.empty(2))
+    array([11., 22.])
+    """
     out[...] = arrays[0]
     for array in arrays[1:]:
         out += array  # eq-residual-parallel-sum, eq-residual-parallel-backward
@@ -86,13 +120,53 @@ def total(arrays: Sequence[np.ndarray], out: np.ndarray) -> np.ndarray:
 
 
 def columns(sizes: Sequence[int]) -> list[slice]:
-    """Where each of several blocks of features lies when they stand side by side."""
+    """Where each of several blocks of features lies when they stand side by side.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of features in each block.
+
+    Returns
+    -------
+    list of slice
+        The places of each.
+
+    Examples
+    --------
+    >>> columns([2, 3])
+    [slice(0, 2, None), slice(2, 5, None)]
+    """
     ends = np.cumsum(sizes).tolist()
     return [slice(end - size, end) for size, end in zip(sizes, ends)]  # eq-residual-parallel-concatenate
 
 # %% ../../nbs/layers/residual.ipynb #cb752acc
 def build_side_by_side(network: Network, input_shape: tuple) -> list[tuple]:
-    """Build every layer of a network for the same inputs; name its parameters; return the output shapes."""
+    """Build every layer of a network for the same inputs, and name its parameters.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers are the branches; it gets the attributes `shapes` and `state_shapes`.
+    input_shape : tuple of int
+        The shape of one example.
+
+    Returns
+    -------
+    list of tuple
+        The output shape of each branch.
+
+    Raises
+    ------
+    ValueError
+        If a layer occurs twice, or a branch does not fit; the message counts it.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> build_side_by_side(Network([Dense(2), Dense(5)]), (3,))
+    [(2,), (5,)]
+    """
     refuse_repeats(network.layers)
     shapes = []
     for k, layer in enumerate(network.layers):
@@ -108,7 +182,30 @@ def build_side_by_side(network: Network, input_shape: tuple) -> list[tuple]:
 
 
 def joined_shape(shapes: Sequence[tuple], join: str) -> tuple:
-    """The shape of outputs joined by a sum or by concatenation; a ValueError if they cannot be."""
+    """The shape of outputs that are joined.
+
+    Parameters
+    ----------
+    shapes : sequence of tuple
+        The shape of each branch's output, for one example.
+    join : {"sum", "concatenate"}
+        How they are joined.
+
+    Returns
+    -------
+    tuple of int
+        The shape.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be joined so.
+
+    Examples
+    --------
+    >>> joined_shape([(2, 8, 8), (3, 8, 8)], "concatenate")
+    (5, 8, 8)
+    """
     skipped = 1 if join == "concatenate" else 0
     ends = [shape[skipped:] for shape in shapes]
     if any(end != ends[0] for end in ends) or any(len(shape) < skipped for shape in shapes):
@@ -174,7 +271,23 @@ class Parallel(Network):
         self.layers = [Network(b) if isinstance(b, list) else b for b in self.branches]
 
     def build(self, input_shape: tuple) -> tuple:
-        """Fit each branch to inputs of `input_shape`; return the shape of what is joined."""
+        """Fit each branch to the same inputs.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            The shape of what is joined.
+
+        Raises
+        ------
+        ValueError
+            If a branch does not fit, some take indices and others do not, or the outputs cannot be joined.
+        """
         _refuse_mixture(self)
         self.layer_shapes = build_side_by_side(self, input_shape)
         return joined_shape(self.layer_shapes, self.join)
@@ -185,7 +298,13 @@ class Parallel(Network):
         return any(first.takes_indices for first in _firsts(self))
 
     def require_inputs(self, X: np.ndarray) -> None:
-        """Ask the first layer of every branch."""
+        """Ask the first layer of every branch whether it can take the inputs.
+
+        Raises
+        ------
+        ValueError
+            If one cannot.
+        """
         for first in _firsts(self):
             first.require_inputs(X)
 
