@@ -66,6 +66,7 @@ class Book:
     exported: dict = field(default_factory=dict)    # source of an exported cell -> path of its module
     equations: dict = field(default_factory=dict)   # name -> (page, number)
     code: dict = field(default_factory=dict)        # name -> [page#anchor of a line that implements it]
+    lines: dict = field(default_factory=dict)       # (name, path of the module) -> [page#anchor of its lines, in order]
     checks: dict = field(default_factory=dict)      # name -> [page#anchor of its checks]
     results: dict = field(default_factory=dict)     # name -> what the check printed
     names: dict = field(default_factory=dict)       # public name -> page#anchor of its definition
@@ -212,11 +213,13 @@ def mark_code(page: Page, book: Book) -> None:
     """Find the lines that implement or check an equation, and the definitions, and give each an anchor."""
     counts: dict[str, int] = {}
 
-    def anchor(kind: str, store: dict, first: bool, name: str) -> str:
+    def anchor(kind: str, store: dict, module: str | None, name: str) -> str:
         counts[kind + name] = counts.get(kind + name, 0) + 1
         ident = f"{kind}-{name}" + (f"-{counts[kind + name]}" if counts[kind + name] > 1 else "")
         found = store.setdefault(name, [])
-        found.insert(0 if first else len(found), f"{page.path}#{ident}")
+        found.insert(0 if module else len(found), f"{page.path}#{ident}")
+        if module:
+            book.lines.setdefault((name, module), []).append(f"{page.path}#{ident}")
         return ident
 
     book.titles[page.path] = page.soup.h1.get_text(" ", strip=True) if page.soup.h1 else page.path
@@ -229,12 +232,12 @@ def mark_code(page: Page, book: Book) -> None:
             for name in defined:
                 name_definition(page, book, code, module, name)
         for span in code.select("span.co"):
-            link_names(page, span, functools.partial(anchor, "code", book.code, bool(module)))
+            link_names(page, span, functools.partial(anchor, "code", book.code, module))
         for span in code.select("span.st"):
             if span.get_text().startswith('"""'):
                 span["class"] = ["st", "doc"]
             if EQUATION.fullmatch(span.get_text().strip("\"'")):
-                link_names(page, span, functools.partial(anchor, "check", book.checks, False))
+                link_names(page, span, functools.partial(anchor, "check", book.checks, None))
 
 
 def link_names(page: Page, span: Tag, ident) -> None:
@@ -343,7 +346,12 @@ def show_checks(page: Page, book: Book) -> None:
 
 
 def finish_checks(page: Page, book: Book) -> None:
-    """Link the lines of checks to their equations, by number, and the ledger to the checks."""
+    """Link the lines of checks to their equations, by number, and the ledger to the checks and to the lines of code."""
+    for link in page.soup.select("a[data-code]"):
+        name, module, place = link.attrs.pop("data-code").split()
+        targets = book.lines.get((name, module))
+        if targets:     # else the line is in a cell that its page does not show, and the link leads to the source
+            link["href"] = page.link(targets[min(int(place), len(targets) - 1)])
     for link in page.soup.select("a[data-check]"):
         targets = book.checks.get(link.attrs.pop("data-check"))
         if targets:
