@@ -27,8 +27,8 @@ bench: .venv/bench  ## time slugnet beside PyTorch and scikit-learn
 docs: .venv/dev  ## build the website in _docs
 	$(BIN)/python nbs/_tools/site.py
 
-lab: .venv/dev  ## open the notebooks in JupyterLab
-	PYTHONPATH=$(CURDIR) $(BIN)/jupyter lab --notebook-dir=nbs
+lab: .venv/dev  ## open the notebooks in JupyterLab; PAGE=layers/dense opens that one
+	PYTHONPATH=$(CURDIR) $(BIN)/jupyter lab --notebook-dir=nbs $(if $(PAGE),nbs/$(PAGE).ipynb)
 
 notebooks: .venv/dev  ## execute all notebooks; number equations, clean, export, make README.md
 	$(BIN)/python nbs/_tools/notebooks.py all

@@ -66,9 +66,11 @@ class Book:
     exported: dict = field(default_factory=dict)    # source of an exported cell -> path of its module
     equations: dict = field(default_factory=dict)   # name -> (page, number)
     code: dict = field(default_factory=dict)        # name -> [page#anchor of a line that implements it]
+    lines: dict = field(default_factory=dict)       # (name, path of the module) -> [page#anchor of its lines, in order]
     checks: dict = field(default_factory=dict)      # name -> [page#anchor of its checks]
     results: dict = field(default_factory=dict)     # name -> what the check printed
     names: dict = field(default_factory=dict)       # public name -> page#anchor of its definition
+    own: set = field(default_factory=set)           # (page, public name that it defines)
     definitions: dict = field(default_factory=dict)  # (path of its module, name) -> page#anchor of its definition
     reference: dict = field(default_factory=dict)   # (path of its module, name) -> page#anchor in the API reference
     titles: dict = field(default_factory=dict)      # page path -> its title
@@ -211,11 +213,13 @@ def mark_code(page: Page, book: Book) -> None:
     """Find the lines that implement or check an equation, and the definitions, and give each an anchor."""
     counts: dict[str, int] = {}
 
-    def anchor(kind: str, store: dict, first: bool, name: str) -> str:
+    def anchor(kind: str, store: dict, module: str | None, name: str) -> str:
         counts[kind + name] = counts.get(kind + name, 0) + 1
         ident = f"{kind}-{name}" + (f"-{counts[kind + name]}" if counts[kind + name] > 1 else "")
         found = store.setdefault(name, [])
-        found.insert(0 if first else len(found), f"{page.path}#{ident}")
+        found.insert(0 if module else len(found), f"{page.path}#{ident}")
+        if module:
+            book.lines.setdefault((name, module), []).append(f"{page.path}#{ident}")
         return ident
 
     book.titles[page.path] = page.soup.h1.get_text(" ", strip=True) if page.soup.h1 else page.path
@@ -228,10 +232,12 @@ def mark_code(page: Page, book: Book) -> None:
             for name in defined:
                 name_definition(page, book, code, module, name)
         for span in code.select("span.co"):
-            link_names(page, span, functools.partial(anchor, "code", book.code, bool(module)))
+            link_names(page, span, functools.partial(anchor, "code", book.code, module))
         for span in code.select("span.st"):
+            if span.get_text().startswith('"""'):
+                span["class"] = ["st", "doc"]
             if EQUATION.fullmatch(span.get_text().strip("\"'")):
-                link_names(page, span, functools.partial(anchor, "check", book.checks, False))
+                link_names(page, span, functools.partial(anchor, "check", book.checks, None))
 
 
 def link_names(page: Page, span: Tag, ident) -> None:
@@ -261,8 +267,9 @@ def finish_code(page: Page, book: Book) -> None:
     if page.path.startswith("reference/"):     # its names are linked already, within the reference
         return
     for code in page.soup.select("main p > code, main li > code, main td > code"):
-        target = book.names.get(code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()"))
-        if target and target.partition("#")[0] != page.path and len(code.get_text()) > 2:
+        name = code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()")
+        target = book.names.get(name)
+        if target and (page.path, name) not in book.own and len(code.get_text()) > 2:
             code.wrap(page.new("a", href=page.link(target), cls="name-link"))
 
 
@@ -290,6 +297,7 @@ def name_definition(page: Page, book: Book, code: Tag, module: str, name: str) -
     for span in code.select("span.fu, span.dt, span.va, span.cn"):
         if span.get_text() == name and not span.has_attr("id"):
             span["id"] = ident
+            book.own.add((page.path, name))
             book.names.setdefault(name, f"{page.path}#{ident}")
             book.definitions[module, name] = f"{page.path}#{ident}"
             return
@@ -338,7 +346,12 @@ def show_checks(page: Page, book: Book) -> None:
 
 
 def finish_checks(page: Page, book: Book) -> None:
-    """Link the lines of checks to their equations, by number, and the ledger to the checks."""
+    """Link the lines of checks to their equations, by number, and the ledger to the checks and to the lines of code."""
+    for link in page.soup.select("a[data-code]"):
+        name, module, place = link.attrs.pop("data-code").split()
+        targets = book.lines.get((name, module))
+        if targets:     # else the line is in a cell that its page does not show, and the link leads to the source
+            link["href"] = page.link(targets[min(int(place), len(targets) - 1)])
     for link in page.soup.select("a[data-check]"):
         targets = book.checks.get(link.attrs.pop("data-check"))
         if targets:
@@ -385,21 +398,46 @@ def tidy_text(page: Page) -> None:
 
 
 def page_facts(page: Page, minutes: int, equations: int) -> Tag:
-    """The line under the title: reading time, equations, how to run the page, the notebook."""
+    """The line under the title: how long the page takes to read, and its equations."""
     facts = page.new("p", cls="page-facts")
-    facts.append(page.new("span", f"{minutes} min"))
+    facts.append(page.new("span", f"{minutes} minute{'s' * (minutes > 1)} to read"))
     if equations:
         words = ("1 equation", ", checked") if equations == 1 else (f"{equations} equations", ", each checked")
         facts.append(page.new("span", page.new("a", words[0], href=page.link("ledger.html")), words[1]))
-    name = posixpath.splitext(page.path)[0] + ".ipynb"
-    download = page.new("a", "download", href=posixpath.basename(name), download=posixpath.basename(name),
-                        aria_label=f"download {name}")
-    facts.append(page.new("span", "run it: ", page.new("code", "make lab"), f", then open {name} (", download, ")"))
     return facts
 
 
-def add_facts(page: Page) -> None:
-    """Put the line of facts under the title of a page that comes from a notebook."""
+def page_needs(page: Page, book: Book) -> Tag:
+    """What the page needs and what it gives, in the words of its notebook, and how to run it."""
+    rows = page.new("dl", cls="page-needs")
+    for paragraph in page.soup.main.find_all("p"):
+        word = paragraph.find("strong")
+        if word is None or word.get_text() not in ("Needs:", "Gives:") or len(rows) == 4:
+            continue
+        name = word.extract().get_text().rstrip(":")
+        rows.append(page.new("dt", name))
+        rows.append(page.new("dd", *[child.extract() for child in list(paragraph.contents)]))
+        paragraph.decompose()
+    for code in rows.find_all("code"):
+        if (page.path, code.get_text()) in book.own:
+            code.wrap(page.new("a", href=f"#def-{code.get_text()}", cls="name-link"))
+    return rows
+
+
+def page_run(page: Page) -> Tag:
+    """The command that opens the notebook of the page, and the notebook itself."""
+    name = posixpath.splitext(page.path)[0]
+    file = posixpath.basename(name) + ".ipynb"
+    command = page.new("span", page.new("code", f"make lab PAGE={name}"),
+                       page.new("button", cls="code-copy-button", type="button", aria_label="Copy the command"), cls="command")
+    command.button.append(page.new("i"))
+    row = page.new("dd", command, " in ", page.new("a", "a clone", href=page.link("index.html#run")), " opens it in Jupyter; ")
+    row.append(page.new("a", f"download {file}", href=file, download=file))
+    return row
+
+
+def add_facts(page: Page, book: Book) -> None:
+    """Put reading time, needs, gives and how to run it under the title of a page that comes from a notebook."""
     header = page.soup.find(id="title-block-header")
     if header is None or page.notebook is None:
         return
@@ -408,4 +446,37 @@ def add_facts(page: Page) -> None:
     lines = sum(len(code.get_text().split("\n")) for code in main.select("pre.cell-code"))
     equations = len(main.select("div.equation[id]"))
     minutes = max(1, round(words / WORDS_A_MINUTE + lines / LINES_A_MINUTE))
-    header.append(page_facts(page, minutes, equations))
+    rows = page_needs(page, book)
+    rows.append(page.new("dt", "Run"))
+    rows.append(page_run(page))
+    if page.path == "index.html":
+        arrange_front(page, rows)
+    else:
+        header.append(page_facts(page, minutes, equations))
+        header.append(rows)
+
+
+# ---------------------------------------------------------------- the front page
+
+
+def arrange_front(page: Page, rows: Tag) -> None:
+    """The front page: what slugnet is beside a picture, and sections of three parts in three columns."""
+    main = page.soup.main
+    header, picture = main.find(id="title-block-header"), main.find("figure")
+    hero = header.wrap(page.new("div")).wrap(page.new("div", cls="front-hero"))
+    words = hero.div
+    while not (hero.next_sibling is None or getattr(hero.next_sibling, "name", "") == "section"):
+        words.append(hero.next_sibling.extract())
+    if picture is not None:
+        cell = picture.find_parent("div", class_="cell") or picture
+        hero.append(cell.extract())
+    for section in main.select("section.level2"):
+        parts = section.find_all("section", class_="level3", recursive=False)
+        if len(parts) == 3:
+            columns = page.new("div", cls="front-columns")
+            parts[0].insert_before(columns)
+            for part in parts:
+                columns.append(part.extract())
+    rows["class"] = "page-needs front-run"
+    last = main.find("nav", class_="page-navigation")
+    last.insert_before(rows) if last else main.append(rows)

@@ -2,9 +2,11 @@
 
 Only for pages that smalldocs made: other builders keep the frame they write.
 """
+import functools
 import posixpath
 import re
 import unicodedata
+from pathlib import Path
 
 from bs4 import BeautifulSoup
 from enhance import Book, Page
@@ -41,8 +43,15 @@ def rebuild_head(page: Page, book: Book) -> None:
     for meta in head.find_all("meta", attrs={"name": "smalldocs:offset"}):
         meta.decompose()
     soup.html["data-root"] = page.up or "./"
-    soup.html["class"] = "slugnet-site"
+    soup.html["class"] = "slugnet-site front" if page.path == "index.html" else "slugnet-site"
     soup.html["lang"] = soup.html.get("lang", "en")
+
+
+@functools.cache
+def logo() -> str:
+    """The drawing of nbs/favicon.svg without its colours, which the style sheet gives to the theme that is chosen."""
+    svg = (Path(__file__).resolve().parents[1] / "favicon.svg").read_text(encoding="utf-8")
+    return re.sub(r"\s*<style>.*?</style>", "", svg, flags=re.DOTALL).replace("<svg ", '<svg class="logo" aria-hidden="true" ', 1)
 
 
 def rebuild_header(page: Page, book: Book) -> None:
@@ -52,7 +61,7 @@ def rebuild_header(page: Page, book: Book) -> None:
     markup = f"""<header id="quarto-header">
 <a class="skip-link" href="#quarto-document-content">Skip to the text</a>
 <button id="menu-button" type="button" aria-controls="quarto-sidebar" aria-expanded="false" aria-label="Pages"><span></span></button>
-<a class="brand" href="{page.up}index.html"><img src="{page.up}favicon.svg" alt="" width="30" height="30">{book.settings['lib_name']}</a>
+<a class="brand" href="{page.up}index.html">{page.placeholder(logo())}{book.settings['lib_name']}</a>
 <div class="book-search" role="search"><input type="search" placeholder="Search" aria-label="Search" autocomplete="off">
 <div class="search-results" aria-live="polite"></div></div>
 <button id="theme-button" type="button" aria-label="Dark colours" aria-pressed="false" title="Light or dark"><span></span></button>
@@ -124,6 +133,13 @@ def rebuild_footer(page: Page, book: Book) -> None:
     page.soup.body.append(footer)
 
 
+def lost(page: Page) -> None:
+    """The page for addresses that do not exist: the slug turns back."""
+    header = page.soup.find(id="title-block-header")
+    if header is not None:
+        header.insert_before(page.new("p", page.placeholder(logo()), cls="lost"))
+
+
 def absolute_links(page: Page, base: str) -> None:
     """Make every link start at the site's root: for the page that is shown at unknown addresses."""
     page.soup.html["data-root"] = base
@@ -134,6 +150,10 @@ def absolute_links(page: Page, base: str) -> None:
                 tag[key] = base.rstrip("/") + "/" + posixpath.normpath(value)
 
 
+SIGNS = {"odot": "⊙", "nabla": "∇", "partial": "∂", "sum": "∑", "prod": "∏", "sqrt": "√", "times": "×", "infty": "∞", "ell": "ℓ"}
+SEARCHED = ["h2", "h3", "p", "li", "td", "pre", "figcaption", "div"]
+
+
 def plain(tex: str) -> str:
     """TeX as one would type it into a search: Greek letters as letters, no commands, no braces."""
     def symbol(match: re.Match) -> str:
@@ -141,38 +161,86 @@ def plain(tex: str) -> str:
         try:
             return unicodedata.lookup(f"GREEK {'SMALL' if name.islower() else 'CAPITAL'} LETTER {name.upper()}")
         except KeyError:
-            return {"top": "ᵀ", "odot": "⊙", "nabla": "∇", "partial": "∂", "sum": "∑", "times": "×"}.get(name, " ")
-    tex = re.sub(r"\\hat\s*\{?\s*(?:\\mathbf\s*)?(\w)", "\\1\u0302", tex)
+            return SIGNS.get(name, " ")
+    tex = re.sub(r"\\(?:mathbf|boldsymbol|mathrm|mathcal)\s*", "", tex)
+    tex = re.sub(r"\^\{?\\top\}?", "ᵀ", tex)
+    tex = re.sub(r"\\(hat|tilde|bar)\s*\{?\s*(\\[A-Za-z]+|\w)\s*\}?",
+                 lambda m: m[2] + {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304"}[m[1]], tex)
     tex = re.sub(r"\\(?:begin|end)\{\w+\}", " ", tex)
-    return " ".join(re.sub(r"[{}&$]|\\.", "", re.sub(r"\\([A-Za-z]+)", symbol, tex)).split())
+    text = " ".join(re.sub(r"[{}&$]|\\.", "", re.sub(r"\\([A-Za-z]+)", symbol, tex)).split())
+    return unicodedata.normalize("NFC", text)
+
+
+def plain_text(element) -> str:
+    """The text of an element whose formulas are not yet set, in one line."""
+    return re.sub(r"\\\((.*?)\\\)", lambda m: plain(m.group(1)), " ".join(element.get_text().split()))
+
+
+def is_symbol(cell) -> bool:
+    """Whether a cell of a table is one of its symbols: the first of a row, under the head `Symbol`."""
+    head = cell.find_parent("table").find("th")
+    return cell.find_previous_sibling("td") is None and head is not None and head.get_text(strip=True) == "Symbol"
+
+
+def search_row(page: Page, title: str, section: str = "", anchor: str = "") -> dict:
+    """An entry of the search, still empty."""
+    href = f"{page.path}#{anchor}" if anchor else page.path
+    return {"href": href, "title": title, "section": section, "names": [], "symbols": [], "text": [], "code": []}
+
+
+def add_to_search(page: Page, row: dict, element) -> None:
+    """Put what an element holds into an entry: names, symbols, prose, and the words of code."""
+    classes = element.get("class", [])
+    if element.name == "pre":
+        code = element.get_text()
+        row["code"] += re.findall(r"[^\W\d]\w+", code)
+        if element.find_parent(class_="exported"):
+            row["names"] += re.findall(r"^(?:(?:def|class) )?(\w+)(?=\(|:| = )", code, re.MULTILINE)
+    elif element.name == "div":
+        if "equation" in classes and element.get("id"):
+            number = element.find(class_="equation-number")
+            row["names"] += [element["id"], *([number.get_text().strip("()")] if number else [])]
+    elif element.name == "td" and is_symbol(element):
+        row["symbols"].append(plain_text(element))
+    elif page.path.startswith("ledger") and element.name == "td":
+        return      # its equations are found where they are derived
+    elif not page.path.startswith("reference/") or (element.name == "p" and not classes and not row["text"]):
+        row["text"].append(plain_text(element))
 
 
 def search_entries(page: Page) -> list[dict]:
-    """What the search looks through: a row for the page and one for each of its sections, with prose, code and names."""
+    """What the search looks through: an entry for the page and one for each of its sections.
+
+    It is loaded with the first search, so it is kept small: a page's title stands in its first entry only, and a word
+    of its code in the first entry that has it, where no prose has it.
+    """
     title = page.soup.h1.get_text(" ", strip=True) if page.soup.h1 else page.path
-    rows = [{"href": page.path, "title": title, "section": "", "names": [], "text": [], "code": []}]
-    for element in page.soup.main.find_all(["h2", "h3", "p", "li", "td", "pre", "figcaption", "div"]):
+    rows = [search_row(page, title)]
+    for element in page.soup.main.find_all(SEARCHED):
         if element.find_parent(class_=["contents-fold", "page-navigation", "page-facts"]) or element.find_parent("li"):
             continue
         if element.name in ("h2", "h3"):
-            anchor = element.get("data-anchor-id") or element.get("id") or ""
-            section = plain(element.get_text())
-            names = [section.rpartition(".")[2]] if page.path.startswith("reference/") else []
-            rows.append({"href": f"{page.path}#{anchor}", "title": title, "section": section, "names": names, "text": [], "code": []})
-        elif element.name == "pre":
-            code = element.get_text()
-            rows[-1]["code"].append(" ".join(code.split()))
-            if element.find_parent(class_="exported"):
-                rows[-1]["names"] += re.findall(r"^(?:def|class) (\w+)", code, re.MULTILINE)
-        elif element.name == "div":
-            rows[-1]["names"] += [element["id"]] if "equation" in element.get("class", []) and element.get("id") else []
-        elif "page-facts" not in element.get("class", []):
-            rows[-1]["text"].append(re.sub(r"\\\((.*?)\\\)", lambda m: plain(m.group(1)), " ".join(element.get_text().split())))
-    return [{**row, "text": " ".join(row["text"]), "code": " ".join(row["code"])} for row in rows]
+            rows.append(search_row(page, title, plain(element.get_text()), element.get("data-anchor-id") or element.get("id") or ""))
+            if page.path.startswith("reference/"):
+                rows[-1]["names"].append(rows[-1]["section"].rpartition(".")[2])
+        elif not {"page-facts", "checks"} & set(element.get("class", [])) and not element.find_parent(class_="checks"):
+            add_to_search(page, rows[-1], element)
+    known = set()
+    for row in rows:
+        row["text"], row["names"] = " ".join(row["text"]), list(dict.fromkeys(row["names"]))
+        known |= {word.lower() for word in re.findall(r"\w+", row["text"])} | {name.lower() for name in row["names"]}
+        fresh = [] if page.path.startswith("reference/") else [w for w in dict.fromkeys(row["code"]) if w.lower() not in known]
+        row["code"] = " ".join(fresh)
+        known |= {word.lower() for word in fresh}
+    for row in rows[1:]:
+        del row["title"]
+    return [{key: value for key, value in row.items() if value or key == "title"} for row in rows]
 
 
 def rebuild(page: Page, book: Book) -> None:
     """Make the whole frame of a page."""
+    if page.path == "404.html":
+        lost(page)
     rebuild_contents(page)
     rebuild_sidebar(page)
     rebuild_header(page, book)

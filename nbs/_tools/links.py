@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from bs4 import BeautifulSoup
+from lxml import html
 
 OUTSIDE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
 
@@ -22,13 +22,13 @@ def broken_links(docs: Path, base: str = "/") -> list[str]:
     list of str
         One line for each broken link: `page: link`.
     """
-    soups = {p.relative_to(docs).as_posix(): BeautifulSoup(p.read_text(encoding="utf-8"), "lxml")
+    trees = {p.relative_to(docs).as_posix(): html.fromstring(p.read_bytes(), parser=html.HTMLParser(encoding="utf-8"))
              for p in sorted(docs.rglob("*.html"))}
-    anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in soups.items()}
+    anchors = {path: set(tree.xpath("//@id")) for path, tree in trees.items()}
     found = []
-    for path, soup in soups.items():
-        for tag in soup.find_all(["a", "link", "script", "img", "source", "video", "iframe"]):
-            link = tag.get("href") if tag.name in ("a", "link") else tag.get("src")
+    for path, tree in trees.items():
+        for tag in tree.iter("a", "link", "script", "img", "source", "video", "iframe"):
+            link = tag.get("href") if tag.tag in ("a", "link") else tag.get("src")
             if link is not None and not OUTSIDE.match(link) and not leads_somewhere(docs, path, link, base, anchors):
                 found.append(f"{path}: {link}")
     return found

@@ -363,6 +363,14 @@ def export(root: Path = ROOT) -> None:
                 shutil.copyfile(copy / name, root / name)
 
 
+def printed(cell):
+    """What a cell prints whose code is not shown (`#| echo: false`), as a cell of text: here, always code."""
+    from nbformat.v4 import new_markdown_cell
+
+    text = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+    return new_markdown_cell(f"```python\n{text.rstrip()}\n```" if text else "")
+
+
 def readme(root: Path = ROOT) -> str:
     """README.md as nbs/index.ipynb gives it: no figures, still or moving, and links that lead to the website."""
     import nbformat
@@ -371,6 +379,7 @@ def readme(root: Path = ROOT) -> str:
     notebook = nbformat.read(notebook_path("index", root), as_version=4)
     notebook.metadata["language_info"] = {"name": "python"}  # the fences of the code say so
     notebook.cells = [cell for cell in notebook.cells if "hide" not in directives(cell.source)]
+    notebook.cells = [printed(cell) if directives(cell.source).get("echo") == "false" else cell for cell in notebook.cells]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.MULTILINE).strip()

@@ -1,7 +1,7 @@
 """Pages that are made when the site is built: the ledger and the page for addresses that do not exist."""
 import html
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import ledger
@@ -79,8 +79,12 @@ def ledger_row(equation, records: list[dict], settings: dict) -> str:
     """One row of the ledger."""
     page = f"{equation.page}.html"
     source = f"{settings['git_url'].rstrip('/')}/blob/{settings['branch']}/"
-    lines = [f'<a href="{html.escape(source + file)}#L{line}">{html.escape(file.removeprefix("slugnet/"))}:{line}</a>'
-             for file, line, _ in equation.code]
+    places = Counter()
+    lines = []
+    for file, line, _ in equation.code:
+        lines.append(f'<a data-code="{equation.name} {file} {places[file]}" href="{html.escape(source + file)}#L{line}" '
+                     f'title="{html.escape(file)}, line {line}">{html.escape(file.removeprefix("slugnet/"))}:{line}</a>')
+        places[file] += 1
     worst = max(records, key=lambda r: r["error"] / r["limit"] if r["limit"] else r["error"], default=None)
     result = (f'<a data-check="{equation.name}">{"✓" if holds(records) else "✗"} {number(worst["error"])}</a>'
               f' <span class="ledger-limit">limit {worst["limit"]:.0e}</span>' if worst else "✗ not checked")
@@ -100,6 +104,11 @@ description: The address does not exist on this site.
 toc: false
 ---
 
-The page may have moved. The [first page](index.ipynb) leads to all others, and the search at the top finds words,
-names and symbols.
+It may have moved, or the address is mistyped. The search at the top finds words, names and symbols; from here, one can
+go on to
+
+- the [front page](index.ipynb), which says what slugnet is,
+- the [introduction](introduction.ipynb), where reading begins,
+- the [notation](notation.ipynb), where every symbol is,
+- the [package](package.ipynb), where every name is.
 """

@@ -33,6 +33,9 @@
     document.addEventListener("click", (event) => {
       if (!sidebar.contains(event.target) && !menu.contains(event.target)) open(false);
     });
+    sidebar.addEventListener("focusout", (event) => {   // the keyboard went on: what it reaches must not be covered
+      if (event.relatedTarget && !sidebar.contains(event.relatedTarget) && event.relatedTarget !== menu) open(false);
+    });
     const here = $(".sidebar-link.active", sidebar);
     if (here) sidebar.scrollTop = Math.max(0, here.offsetTop - sidebar.clientHeight / 2);
   } else if (menu) menu.hidden = true;
@@ -48,68 +51,99 @@
   });
   const contents = $$("#TOC a").map((link) => [link, document.getElementById(decodeURIComponent(link.hash.slice(1)))])
     .filter(([, target]) => target);
+  const drawn = (element) => !element.checkVisibility || element.checkVisibility({ contentVisibilityAuto: true });
   const follow = () => {
     let here = contents[0];
-    contents.forEach((row) => { if (row[1].getBoundingClientRect().top < 120) here = row; });
+    contents.forEach((row) => { if (drawn(row[1]) && row[1].getBoundingClientRect().top < 120) here = row; });
     contents.forEach((row) => row[0].classList.toggle("active", row === here));
   };
   if (contents.length) { addEventListener("scroll", follow, { passive: true }); follow(); }
 
   // ---- copying code
   $$(".code-copy-button").forEach((button) => button.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText($("pre code", button.parentElement).textContent); } catch (e) { return; }
+    try { await navigator.clipboard.writeText($("code", button.parentElement).textContent); } catch (e) { return; }
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1500);
   }));
 
-  // ---- search: every word must occur; names and titles weigh more than prose, prose more than code
+  // ---- search: every word must occur; titles and names weigh more than prose, prose more than code
   const input = $(".book-search input"), results = $(".search-results");
-  let rows = null;
-  const words = (text) => text.normalize("NFC").toLowerCase().match(/eq-[\w-]+|[\p{L}\p{N}_]+/gu) || [];
-  const load = async () => {
-    if (rows) return;
-    try { rows = await (await fetch(root.dataset.root + "search.json")).json(); } catch (e) { rows = []; }
-    rows.forEach((row) => {
-      row.found = Object.fromEntries(["title", "section", "text", "code"].map((key) => [key, words(row[key])]));
-      row.found.names = row.names.flatMap((name) => [name, ...name.split(/(?<=[a-z])(?=[A-Z])|_/)]).map((n) => n.toLowerCase());
+  let rows = null, loading = null;
+  const greek = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho ς sigma tau upsilon phi chi psi omega"
+    .split(" ").map((name, i) => [name, String.fromCharCode(0x3b1 + i)]);
+  const signs = [...greek, ["nabla", "∇"], ["hadamard", "⊙"], ["odot", "⊙"], ["partial", "∂"], ["sqrt", "√"]];
+  const other = new Map([...signs, ...signs.map(([name, sign]) => [sign, name]), ["ϵ", "ε"], ["ϕ", "φ"], ["ϑ", "θ"]]);
+  const marks = { hat: "\u0302", tilde: "\u0303", bar: "\u0304" };
+  const words = (text) => (text || "").normalize("NFC").toLowerCase().replace(/ᵀ/g, " ").replace(/ϵ/g, "ε")
+    .match(/eq-[\w-]+|\d+\.\d+|[\p{L}\p{M}\p{N}_]+|[∇∂⊙∑∏√∞×]/gu) || [];
+  const asked = (query) => words(query.normalize("NFC")     // \hat{y}, hat y, y hat and yhat are ŷ
+    .replace(/\\(?:mathbf|boldsymbol)\b/g, " ").replace(/\\?\b(hat|tilde|bar)[\s{]+(\p{L})\b\}?/giu, (_, mark, letter) => letter + marks[mark.toLowerCase()])
+    .replace(/\b(\p{L})[ _-](hat|tilde|bar)\b/giu, (_, letter, mark) => letter + marks[mark.toLowerCase()]).replace(/\byhat\b/gi, "ŷ").replace(/\\var/g, "\\"));
+  const spellings = (word) => [...new Set([word, word.replace(/is(?=[aei]|$)/g, "iz"), word.replace(/iz(?=[aei]|$)/g, "is"),
+    word.replace(/our/g, "or"), word.replace(/or(?=s?$)/, "our"), word.replace(/yz/g, "ys"), word.replace(/(?<=[^s]{3})s$/, ""),
+    word.replace(/tre$/, "ter"), word.replace(/ter$/, "tre"), ...(other.has(word) ? [other.get(word)] : [])])];
+  const bare = (list) => list.filter((word) => !/^(?:the|a|an|of|and|to|in|on|for)$/.test(word)).join(" ");
+  const keys = ["title", "section", "names", "symbols", "text", "code"];
+  const place = (href) => /^reference\//.test(href) ? 0.5 : /^(?:ledger|mistakes|elsewhere|notation|index)/.test(href) ? 0.7 : 1;
+  const prepare = (row, at, all) => {
+    row.title = row.title || all[at - 1].title;     // written once a page
+    row.found = {};
+    keys.forEach((key) => {
+      let list = words([].concat(row[key] || []).join(" "));
+      if (key === "names") {
+        list = list.concat((row.names || []).flatMap((name) => name.split(/(?<=[a-z])(?=[A-Z])|[_-]/)).map((part) => part.toLowerCase()));
+      }
+      row.found[key] = ` ${list.join(" ")} `;
     });
+    row.bare = { title: bare(words(row.title)), section: bare(words(row.section)) };
+    row.place = place(row.href);
   };
-  const weights = { names: [60, 25], title: [70, 35], section: [35, 20], text: [8, 5], code: [2, 1] };
+  const load = () => loading || (loading = fetch(root.dataset.root + "search.json").then((answer) => answer.json())
+    .then((found) => { found.forEach(prepare); rows = found; }, () => { rows = []; loading = null; }));
+  const weights = { names: [60, 25], title: [70, 35], symbols: [50, 0], section: [35, 20], text: [8, 5], code: [2, 1] };
   const score = (row, word) => {
     let total = 0;
     for (const [key, [whole, start]] of Object.entries(weights)) {
-      const hits = row.found[key].filter((w) => w.startsWith(word));
-      if (hits.length) total += (hits.includes(word) ? whole : start) + Math.min(3, hits.length - 1);
+      const text = row.found[key], at = text.indexOf(" " + word);
+      if (at < 0 || !start && !text.includes(` ${word} `)) continue;
+      total += (text.includes(` ${word} `) ? whole : start) + Math.min(3, text.split(" " + word).length - 2);
     }
     return total;
   };
+  const together = (row, phrase, several) => {   // more, where the words stand together, and most where nothing else does
+    let more = 0;
+    if (row.bare.title === phrase) more += row.section ? 30 : 60;
+    else if (several && ` ${row.bare.title} `.includes(` ${phrase} `)) more += 25;
+    if (row.bare.section === phrase) more += 30;
+    else if (several && ` ${row.bare.section} `.includes(` ${phrase} `)) more += 20;
+    return more + (several && row.found.text.includes(` ${phrase}`) ? 15 : 0);
+  };
   const search = (query) => {
-    const asked = words(query), pages = new Map();
+    const list = asked(query), phrase = bare(list), pages = new Map();
+    const wanted = (bare(list) ? list.filter((word) => bare([word])) : list).map(spellings);
+    const onlySymbols = list.every((word) => [...word].length === 1 || other.has(word));
     const hits = rows.map((row) => {
-      const scores = asked.map((word) => score(row, word)), same = (key) => row.found[key].join(" ") === asked.join(" ");
-      const named = (same("title") ? 60 : 0) + (same("section") ? 20 : 0);
-      return { row, score: scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, named) : 0 };
+      const scores = wanted.map((forms) => Math.max(...forms.map((form) => score(row, form))));
+      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1)) : 0;
+      const symbols = onlySymbols && /^notation/.test(row.href) && wanted.every((forms) => forms.some((form) => row.found.symbols.includes(` ${form} `)));
+      return { row, score: sum * row.place + (symbols ? 200 : 0) };
     }).filter((hit) => hit.score > 0);
     hits.forEach((hit) => {   // a page that speaks of it in many places comes before one that mentions it
       const page = hit.row.href.split("#")[0];
       pages.set(page, (pages.get(page) || 0) + 1);
     });
-    hits.forEach((hit) => { hit.score += 2 * Math.min(8, pages.get(hit.row.href.split("#")[0])) + (hit.row.section ? 0 : 1); });
+    hits.forEach((hit) => { hit.score += hit.row.place * 2 * Math.min(8, pages.get(hit.row.href.split("#")[0])) + (hit.row.section ? 0 : 1); });
     return hits.sort((a, b) => b.score - a.score).slice(0, 12).map((hit) => hit.row);
   };
   const element = (name, cls, text) => Object.assign(document.createElement(name), { className: cls, textContent: text });
   const excerpt = (row, query) => {
-    const first = words(query)[0] || "", at = row.text.toLowerCase().indexOf(first);
-    const text = at < 0 && row.code.toLowerCase().includes(first) ? row.code : row.text;
-    const start = Math.max(0, text.toLowerCase().indexOf(first) - 50);
-    const line = element("div", "search-result-text", (start ? "…" : "") + text.slice(start, start + 150));
-    const found = line.textContent.toLowerCase().indexOf(first);
-    if (first && found >= 0) {
-      const range = document.createRange();
-      range.setStart(line.firstChild, found);
-      range.setEnd(line.firstChild, found + first.length);
-      range.surroundContents(document.createElement("mark"));
-    }
+    const text = row.text || "", low = text.toLowerCase(), forms = asked(query).flatMap(spellings);
+    const first = forms.find((form) => low.includes(form)) || "", at = first ? low.indexOf(first) : 0;
+    const inCode = !first && (row.code || "").split(" ").find((word) => forms.some((form) => word.toLowerCase().startsWith(form)));
+    const start = Math.max(0, at - 50), line = element("div", "search-result-text", "");
+    if (inCode) line.append("in code: ", element("mark", "", inCode));
+    else if (first) line.append((start ? "…" : "") + text.slice(start, at), element("mark", "", text.slice(at, at + first.length)), text.slice(at + first.length, start + 150));
+    else line.append(text.slice(0, 150));
     return line;
   };
   const run = async () => {
@@ -117,7 +151,7 @@
     await load();
     if (query !== input.value.trim()) return;
     results.replaceChildren();
-    if (!words(query).length) return;
+    if (!asked(query).length) return;
     const found = search(query);
     if (!found.length) results.append(element("div", "search-none", "Nothing found"));
     found.forEach((row) => {
@@ -131,8 +165,9 @@
   };
   if (input) {
     const box = input.parentElement;
-    input.addEventListener("focus", load);
+    input.addEventListener("focus", run);
     input.addEventListener("input", run);
+    box.addEventListener("focusout", (event) => { if (event.relatedTarget && !box.contains(event.relatedTarget)) results.replaceChildren(); });
     box.addEventListener("keydown", (event) => {
       const links = $$("a", results), at = links.indexOf(document.activeElement);
       if (event.key === "Escape") { input.value = ""; results.replaceChildren(); input.focus(); }
@@ -148,12 +183,13 @@
     document.addEventListener("click", (event) => { if (!box.contains(event.target)) results.replaceChildren(); });
   }
 
-  // ---- a box that scrolls can be reached with the keyboard
+  // ---- a box that scrolls can be reached with the keyboard; measured when nothing else is to do, for it costs a layout
   const name = (box) => box.closest(".equation") ? "Equation, scrolls sideways"
     : box.matches(".table-box") ? "Table, scrolls sideways" : "Code, scrolls sideways";
   const more = (box) => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
-  $$(".scroll").forEach((box) => box.addEventListener("scroll", () => more(box), { passive: true }));
-  const mark = () => $$(".scroll").forEach((box) => {
+  const boxes = $$(".scroll");
+  boxes.forEach((box) => box.addEventListener("scroll", () => more(box), { passive: true }));
+  const mark = (box) => {
     more(box);
     if (box.scrollWidth > box.clientWidth) {
       box.tabIndex = 0;
@@ -162,12 +198,25 @@
     } else if (box.tabIndex === 0) {
       ["tabindex", "role", "aria-label"].forEach((key) => box.removeAttribute(key));
     }
-  });
-  mark();
-  addEventListener("resize", mark);
-  addEventListener("load", mark);
-  if (document.fonts) document.fonts.addEventListener("loadingdone", mark);
-  $$("details").forEach((fold) => fold.addEventListener("toggle", mark));
+  };
+  const idle = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 50));
+  let round = 0;
+  const markAll = () => {
+    const mine = ++round, waiting = boxes.slice();
+    delete root.dataset.boxes;
+    const work = (time) => {
+      if (mine !== round) return;
+      do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && time.timeRemaining() > 2);
+      if (waiting.length) idle(work);
+      else root.dataset.boxes = "marked";
+    };
+    idle(work);
+  };
+  markAll();
+  addEventListener("resize", markAll);
+  addEventListener("load", markAll);
+  if (document.fonts) document.fonts.addEventListener("loadingdone", markAll);
+  $$("details").forEach((fold) => fold.addEventListener("toggle", () => $$(".scroll", fold).forEach(mark)));
 
   // ---- the equation a link names, shown beside the link
   const pages = new Map();
@@ -181,15 +230,15 @@
     }
     return (await pages.get(url.pathname)).getElementById(id);
   };
-  let popup = null, asked = null;
-  const hide = () => { asked = null; if (popup) { popup.remove(); popup = null; } };
+  let popup = null, wanted = null;
+  const hide = () => { wanted = null; if (popup) { popup.remove(); popup = null; } };
   const show = async (link) => {
     hide();
-    asked = link;
+    wanted = link;
     let box = null;
     try { box = await equation(link); } catch (e) { return; }
     const formula = box && $(".equation-formula", box);
-    if (!formula || asked !== link) return;
+    if (!formula || wanted !== link) return;
     popup = document.createElement("div");
     popup.className = "equation-popup";
     popup.setAttribute("aria-hidden", "true");

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import enhance
 import frame
+import playground
 import reference
 import vendor
 import yaml
@@ -200,9 +201,10 @@ def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
         enhance.finish_code(page, book)
         enhance.finish_checks(page, book)
         enhance.finish_reference(page, book)
-        enhance.add_facts(page)
+        enhance.add_facts(page, book)
         if frame.is_smalldocs(page):
             frame.rebuild(page, book)
+            playground.attach(page)
         if page.path != "404.html":
             rows += frame.search_entries(page)
     count = set_formulas(root, pages)
@@ -227,6 +229,7 @@ def copy_files(root: Path, out: Path) -> None:
     shutil.copy(TOOLS / "site.js", libs)
     for name in ("styles.css", "favicon.svg"):
         shutil.copy(root / "nbs" / name, out)
+    playground.copy_files(root, out)
     (out / ".nojekyll").touch()
 
 

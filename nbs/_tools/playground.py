@@ -1,0 +1,65 @@
+"""The network to play with: its weights, from the page `play`, and what the built page needs besides.
+
+    python nbs/_tools/playground.py FILE      train the network as nbs/play.ipynb does, and write what it exports
+
+The cells of the page run up to the one that makes `exported`, so that the browser gets what the reader reads. It is
+written as a script that sets a constant: a page that is opened from a folder may load scripts, but not fetch data.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE, RESULT, DATA = "play", "exported", "play-data.js"
+TOOLS = Path(__file__).resolve().parent
+ROOT = TOOLS.parents[1]
+HEAD = "// Weights and held-out images of the network of nbs/play.ipynb, which trained it when the site was built.\n"
+
+
+def run_cells(name: str, root: Path = ROOT) -> dict:
+    """The names that the page's code cells define, run in order up to the cell that defines `name`."""
+    defined: dict = {"__name__": PAGE}
+    for cell in json.loads((root / "nbs" / f"{PAGE}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and name not in defined:
+            exec("".join(cell["source"]), defined)
+    return defined
+
+
+def write_data(target: Path, root: Path = ROOT) -> None:
+    """Train in a process of its own, and write the script with the weights."""
+    environment = {key: value for key, value in os.environ.items() if key != "SLUGNET_LEDGER"} | {"PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, str(TOOLS / "playground.py"), str(target)], cwd=root, env=environment,
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the network of nbs/{PAGE}.ipynb could not be trained:\n{done.stderr}")
+
+
+def copy_files(root: Path, out: Path) -> None:
+    """Put the weights, the script and the style of the page into the site, if it has the page."""
+    if (out / f"{PAGE}.html").exists():
+        write_data(out / "site_libs" / DATA, root)
+        for name in ("play.js", "play.css"):
+            shutil.copy(TOOLS / name, out / "site_libs")
+
+
+def attach(page) -> None:
+    """Let the page load what it needs, and put its still picture where the drawing field will be."""
+    if page.path != f"{PAGE}.html":
+        return
+    libs = page.up + "site_libs/"
+    page.soup.head.append(page.new("link", rel="stylesheet", href=libs + "play.css"))
+    for name in (DATA, "play.js"):
+        page.soup.head.append(page.new("script", src=libs + name, defer=""))
+    place, still = page.soup.find(id="slugnet-play"), page.soup.find(id="play-still")
+    if place is None or still is None:
+        raise RuntimeError(f"nbs/{PAGE}.ipynb must have the elements slugnet-play and play-still")
+    figure = still.find_next("figure")
+    place.append((figure.find_parent(class_="cell") or figure).extract())
+    still.decompose()
+
+
+if __name__ == "__main__":
+    text = json.dumps(run_cells(RESULT)[RESULT], separators=(",", ":"))
+    Path(sys.argv[1]).write_text(f"{HEAD}window.slugnetPlayData = {text};\n", encoding="utf-8")
