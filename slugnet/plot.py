@@ -736,7 +736,7 @@ def _film_frames(frames: Iterable, name: str, alt: str, still: int, seconds: flo
         raise ValueError(f"seconds must be positive; got {seconds}")
     return frames
 
-# %% ../nbs/plot.ipynb #4aedc42c
+# %% ../nbs/plot.ipynb #babcdcd4
 MOTION_STYLE = """
 .motion { margin: 0; text-align: center; }
 .motion-picture { display: block; max-width: 100%; height: auto; margin: 0 auto; color: inherit; background: none; }
@@ -748,6 +748,7 @@ MOTION_STYLE = """
 .motion-controls select { flex: none; height: 34px; font: inherit; font-size: .8rem; color: inherit; background: none;
   border: 1px solid currentColor; border-radius: 6px; }
 .motion-controls option { color: #000; background: #fff; }
+.motion figcaption { max-width: 36rem; margin: .5rem auto 0; font-size: .86rem; line-height: 1.45; }
 .motion-label { margin: .3rem auto 0; max-width: 36rem; font-size: .9rem; line-height: 1.4; font-variant-numeric: tabular-nums lining-nums; }
 .motion-words { max-width: 36rem; margin: .5rem auto 0; font-size: .9rem; text-align: left; }
 @media print { .motion-controls, .motion-words:not([open]) { display: none; } }

@@ -12,7 +12,7 @@ import posixpath
 
 import notebooks
 from bs4 import BeautifulSoup
-from test_site import ROOT, address, browser, docs, visit  # noqa: F401  (fixtures)
+from site_browser import ROOT
 
 BOOK = notebooks.pages()
 PAGES = [page for page in BOOK if page != "index"]

@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("nbdev", reason="the site's tests need the development dependencies: pip install -e .[dev]")
 import notebooks
-from test_site import address, browser, docs, visit  # noqa: F401  (fixtures)
 
 PAGE_LIMIT, FILM_LIMIT = 5_000_000, 1_500_000
 
