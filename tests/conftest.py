@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["site_browser"] if importlib.util.find_spec("filelock") else []   # without it, no test of the site runs
-FIRST, LAST = "test_notebooks.py", ("test_site.py", "test_motion_site.py")
+FIRST, LAST = "test_notebooks.py", ("test_site.py", "test_motion_site.py", "test_front.py")
 REQUIRE_ALL = os.environ.get("SLUGNET_REQUIRE_ALL") == "1"
 LEAVE_OUT_PEERS = importlib.util.find_spec("torch") is None and not REQUIRE_ALL
 
