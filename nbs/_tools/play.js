@@ -7,7 +7,8 @@
   if (!place || !data) return;
 
   // ---- the network: float32 weights, computed with in float64
-  const layers = data.layers.map(({ W, b, activation }) => ({ W: W.map((row) => row.map(Math.fround)), b: b.map(Math.fround), activation }));
+  const layers = data.layers.map(({ W, b, activation }) =>
+    ({ W: W.map((row) => row.map(Math.fround)), b: b.map(Math.fround), activation }));
   const indices = (n) => Array.from({ length: n }, (_, i) => i);
   const sum = (values) => values.reduce((a, b) => a + b, 0);
   const affine = (x, { W, b }) => b.map((bias, j) => sum(x.map((value, i) => value * W[i][j])) + bias);
@@ -60,7 +61,8 @@
     const mean = [0, 1].map((axis) => sum(points.map((p) => p[axis])) / points.length);   // make it upright
     points = points.map((p) => [p[0] - mean[0], p[1] - mean[1]]);
     const spread = sum(points.map((p) => p[1] ** 2));
-    const slope = spread ? sum(points.map((p) => p[0] * p[1])) / spread : 0, lean = Math.max(-LEAN, Math.min(LEAN, slope));
+    const slope = spread ? sum(points.map((p) => p[0] * p[1])) / spread : 0;
+    const lean = Math.max(-LEAN, Math.min(LEAN, slope));
     points = points.map((p) => [p[0] - lean * p[1], p[1]]);
     const [middleX, width] = bounds(points, 0), [middleY, height] = bounds(points, 1);   // size and place
     let scaleX = (WIDE - 2 * PEN) / Math.max(width, 1e-9), scaleY = (SIDE - 2 * PEN) / Math.max(height, 1e-9);
@@ -103,14 +105,18 @@
   };
   const say = (text) => element("p", { class: "play-reading" }, text);
 
-  // A grid of small cells that can be walked through with the arrow keys; `tell(i)` gives what the reading says of one.
-  const grid = (n, columns, label, reading, tell, pick) => {
+  // A grid of small cells that can be walked through with the arrow keys; `tell(i)` is what the reading says of one,
+  // `rest()` what it says else.
+  const grid = (n, columns, label, reading, rest, tell, pick) => {
     const box = element("div", { class: "play-cells", role: "group", "aria-label": label, style: `--columns: ${columns}` });
-    const rest = reading.innerHTML, cells = indices(n).map((i) => element("button", { type: "button", tabindex: i ? -1 : 0 }));
+    const cells = indices(n).map((i) => element("button", { type: "button", tabindex: i ? -1 : 0 }));
     cells.forEach((cell, i) => {
       cell.addEventListener("mouseenter", () => put(reading, tell(i)));
-      cell.addEventListener("focus", () => { put(reading, tell(i)); cells.forEach((c) => { c.tabIndex = c === cell ? 0 : -1; }); });
-      ["mouseleave", "blur"].forEach((name) => cell.addEventListener(name, () => put(reading, rest)));
+      cell.addEventListener("focus", () => {
+        put(reading, tell(i));
+        cells.forEach((c) => { c.tabIndex = c === cell ? 0 : -1; });
+      });
+      ["mouseleave", "blur"].forEach((name) => cell.addEventListener(name, () => put(reading, rest())));
       cell.addEventListener("click", () => pick ? pick(i) : put(reading, tell(i)));
       cell.addEventListener("keydown", (event) => {
         const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
@@ -138,14 +144,18 @@
   const answer = element("p", { class: "play-answer", role: "status", "aria-live": "polite" });
   const examples = element("div", { class: "play-examples", role: "group", "aria-label": "Images that were held out of the training" });
 
-  const pixelReading = say("x: how dark each of 8 × 8 blocks is."), gradientReading = say("");
+  const pixelText = () => "How dark each of 8 × 8 blocks is.", unitText = () => "Point at a cell, or choose it.";
+  const gradientText = () => `<b>+</b> a little more ink here speaks for the ${state.chosen[top]}, <b>−</b> against it.<br>`
+    + `Full colour: ±${number(Math.max(...state.gradient.map(Math.abs)), 4)}.`;
+  const pixelReading = say(pixelText()), gradientReading = say("");
   const where = (i) => `row ${Math.floor(i / 8) + 1}, column ${i % 8 + 1}`;
-  const pixels = grid(64, 8, "The input, 64 numbers", pixelReading, (i) => `${output(-1, i)} = ${16 * state.x[i]}/16, ${where(i)}`);
-  const gradients = grid(64, 8, "The input gradient, 64 numbers", gradientReading,
-    (i) => `∂ log ${output(top, state.chosen[top])} / ∂${output(-1, i)} = ${signed(state.gradient[i])}, ${where(i)}`);
+  const pixels = grid(64, 8, "The input, 64 numbers", pixelReading, pixelText,
+    (i) => `${output(-1, i)} = ${16 * state.x[i]}/16, ${where(i)}`);
+  const gradients = grid(64, 8, "The input gradient, 64 numbers", gradientReading, gradientText,
+    (i) => `∂ log ${output(top, state.chosen[top])} / ∂${output(-1, i)} = ${signed(state.gradient[i], 4)}, ${where(i)}`);
   const units = layers.slice(0, top).map(({ b }, k) => {
-    const reading = say("Point at a cell for its number, choose it for its equation.");
-    return { ...grid(b.length, b.length > 16 ? 8 : 4, `Activations of layer ${k + 1}, ${b.length} units`, reading,
+    const reading = say(unitText());
+    return { ...grid(b.length, b.length > 16 ? 8 : 4, `Activations of layer ${k + 1}, ${b.length} units`, reading, unitText,
       (j) => `${output(k, j)} = ${number(state.passes[k].h[j])}`, (j) => pin(k, j)), reading };
   });
   const bars = indices(layers[top].b.length).map((k) => {
@@ -155,8 +165,8 @@
     return bar;
   });
   const equations = layers.map(() => element("div", { class: "play-equation" }));
-  const bars_ = element("div", { class: "play-bars", role: "group", "aria-label": "Probability of each digit; choose one to ask about it" });
-  bars_.append(...bars);
+  const barBox = element("div", { class: "play-bars", role: "group", "aria-label": "Probability of each digit; choose one to ask about it" });
+  barBox.append(...bars);
 
   // The units whose equations are shown: what the reader chose; else the likeliest digit and, downwards, the strongest term.
   const terms = (k, j) => (k ? state.passes[k - 1].h : state.x).map((value, i) => value * layers[k].W[i][j]);
@@ -170,18 +180,18 @@
   const pin = (k, j) => { state.pinned[k] = state.pinned[k] === j ? null : j; show(); };
 
   const equation = (k) => {
-    const j = state.chosen[k], { a, h } = state.passes[k], n = k === top ? j : j + 1, label = k === top ? "" : k + 1, parts = terms(k, j);
+    const j = state.chosen[k], { a, h } = state.passes[k], n = k === top ? j : j + 1, parts = terms(k, j);
     const order = indices(parts.length).sort((p, q) => Math.abs(parts[q]) - Math.abs(parts[p])), shown = order.slice(0, 6);
     const input = k ? state.passes[k - 1].h : state.x, rest = sum(order.slice(6).map((i) => parts[i]));
     const row = (name, factors, value, cls = "") => `<tr${cls}><th scope="row">${name}</th><td>${factors}</td><td>${signed(value)}</td></tr>`;
     const rows = shown.map((i) => row(`${output(k - 1, i)} <i>w</i><sub>${i + 1},${n}</sub>`, `${number(input[i])} · ${number(layers[k].W[i][j])}`, parts[i]));
     const end = k < top ? `${output(k, j)} = tanh(${number(a[j])}) = <b>${number(h[j])}</b>`
-      : `${output(k, j)} = e<sup>${number(a[j], 2)}</sup> / ∑<sub>l</sub> e<sup><i>a</i><sub>l</sub></sup> = <b>${number(h[j], 4)}</b>`;
+      : `${output(k, j)} = e<sup>${number(a[j], 2)}</sup> / ∑<sub>j</sub> e<sup><i>a</i><sub>j</sub></sup> = <b>${number(h[j], 4)}</b>`;
     put(equations[k], `<p class="play-title">Layer ${k + 1}, ${k === top ? "digit" : "unit"} ${n}</p>
-      <p>${symbol("a", label, n)} = ∑<sub>i</sub> ${k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>"} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
+      <p>${symbol("a", k + 1, n)} = ∑<sub>i</sub> ${k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>"} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
       <table><caption class="play-hidden">The terms of the sum, the largest first</caption><tbody>${rows.join("")}
       ${row(`the other ${parts.length - shown.length}`, "", rest)}${row(`<i>b</i><sub>${n}</sub>`, "", layers[k].b[j])}
-      ${row(symbol("a", label, n), "sum", a[j], ' class="play-sum"')}</tbody></table><p>${end}</p>`);
+      ${row(symbol("a", k + 1, n), "sum", a[j], ' class="play-sum"')}</tbody></table><p>${end}</p>`);
     equations[k].dataset.unit = j;
     equations[k].dataset.a = a[j];
   };
@@ -191,7 +201,7 @@
     state.gradient = inputGradient(state.passes, state.chosen[top]);
     const y = state.passes[top].h, best = argmax(y), k = state.chosen[top], limit = Math.max(...state.gradient.map(Math.abs));
     pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `pixel ${i + 1}, ${where(i)}: ${16 * state.x[i]} sixteenths`, true));
-    gradients.cells.forEach((cell, i) => paint(cell, state.gradient[i], limit, `pixel ${i + 1}, ${where(i)}: ${signed(state.gradient[i])}`));
+    gradients.cells.forEach((cell, i) => paint(cell, state.gradient[i], limit, `pixel ${i + 1}, ${where(i)}: ${signed(state.gradient[i], 4)}`));
     units.forEach(({ cells }, l) => cells.forEach((cell, j) => {
       paint(cell, state.passes[l].h[j], 1, `${spoken(l, j)}: ${number(state.passes[l].h[j])}`);
       cell.setAttribute("aria-pressed", String(state.chosen[l] === j));
@@ -201,11 +211,11 @@
       bar.classList.toggle("play-best", j === best);
       bar.setAttribute("aria-pressed", String(k === j));
       bar.children[1].firstChild.style.width = `${100 * y[j]}%`;
-      bar.children[2].textContent = number(y[j]);
+      bar.children[2].textContent = y[j] < 5e-5 ? "<0.0001" : number(y[j], 4);
     });
     layers.forEach((_, l) => equation(l));
     put(gradientTitle, `What each pixel did to the ${k}: ∂ log ${output(top, k)} / ∂<b>x</b>`);
-    put(gradientReading, `<b>+</b> more ink here speaks for the ${k}, <b>−</b> against it; full colour: ±${number(limit)}.`);
+    put(gradientReading, gradientText());
     drawDots();
     drawCanvas();
   };
@@ -312,15 +322,16 @@
   const row = (...children) => { const box = element("div", { class: "play-row" }); box.append(...children); return box; };
   const tools = row(clearButton, element("span", { class: "play-reading" }, "or take an image it never saw:"), examples);
   tools.classList.add("play-tools");
-  const gradientPanel = panel("", gradients.box, gradientReading), gradientTitle = gradientPanel.firstChild;
+  const gradientPanel = panel("", row(gradients.box, gradientReading)), gradientTitle = gradientPanel.firstChild;
   const titles = ["<b>h</b><sup>(1)</sup> = tanh(<b>W</b><sup>(1)⊤</sup><b>x</b> + <b>b</b><sup>(1)</sup>)",
     "<b>h</b><sup>(2)</sup> = tanh(<b>W</b><sup>(2)⊤</sup><b>h</b><sup>(1)</sup> + <b>b</b><sup>(2)</sup>)",
     "<b>ŷ</b> = softmax(<b>W</b><sup>(3)⊤</sup><b>h</b><sup>(2)</sup> + <b>b</b><sup>(3)</sup>)"];
   place.replaceChildren(
     row(panel("Draw", canvas, hint), panel("32 × 32 dots", dotsCanvas, dotsReading), panel("<b>x</b>, 8 × 8 numbers", pixels.box, pixelReading)),
     tools, answer,
-    row(...units.map(({ box, reading }, k) => panel(titles[k], box, reading)), panel(titles[top], bars_, say("Choose a digit to ask about it.")), gradientPanel),
-    element("p", { class: "play-title" }, "One unit of each layer, with its numbers"), row(...equations));
+    row(...units.map(({ box, reading }, k) => panel(titles[k], box, reading)),
+      panel(titles[top], barBox, say("Choose a digit to ask about it."))),
+    gradientPanel, element("p", { class: "play-title" }, "One unit of each layer, with its numbers"), row(...equations));
   place.classList.add("play");
   const redraw = () => { drawDots(); drawCanvas(); };
   new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
