@@ -1,12 +1,13 @@
 """The network to play with, in a real browser: what is drawn on the page must give the numbers that slugnet computes."""
 import functools
+import re
 import sys
 
+import ledger
 import numpy as np
 import pytest
 from test_site import PAGE_LIMIT, TOOLS, WIDE_THINGS, address, browser, docs, visit  # noqa: F401 (fixtures)
 
-import slugnet
 from slugnet.activation import Softmax, Tanh
 from slugnet.contract import Tape
 from slugnet.layers import Dense
@@ -333,9 +334,13 @@ def test_works_from_a_folder(browser, docs):  # noqa: F811
     context.close()
 
 
+def test_equations_named_in_the_script_exist():
+    named = set(re.findall(r"eq-play-[a-z-]+", (TOOLS / "play.js").read_text(encoding="utf-8")))
+    assert len(named) == 5 and named <= {equation.name for equation in ledger.collect()}
+
+
 def test_weight_and_place(docs):  # noqa: F811
     own = [docs / PAGE, *(docs / "site_libs").glob("play*")]
     assert len(own) == 4 and sum(path.stat().st_size for path in own) <= PAGE_LIMIT
     users = [path.name for path in docs.rglob("*.html") if "play-data.js" in path.read_text(encoding="utf-8")]
     assert users == [PAGE]
-    assert slugnet.__version__

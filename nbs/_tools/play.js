@@ -25,13 +25,13 @@
     }
     return passes;
   };
-  const inputGradient = (passes, chosen) => {   // eq-play-gradient-top, eq-play-gradient-down
-    let g = passes[passes.length - 1].h.map((y, j) => (j === chosen ? 1 : 0) - y);
-    for (let k = layers.length - 1; k >= 0; k--) {
-      g = layers[k].W.map((row) => sum(row.map((w, j) => w * g[j])));
-      if (k > 0) g = g.map((value, i) => value * (1 - passes[k - 1].h[i] ** 2));
+  const inputGradient = (passes, chosen) => {
+    const through = ({ W }, g) => W.map((row) => sum(row.map((w, j) => w * g[j])));
+    let g = passes[passes.length - 1].h.map((y, j) => (j === chosen ? 1 : 0) - y);   // eq-play-gradient-top
+    for (let k = layers.length - 1; k > 0; k--) {
+      g = through(layers[k], g).map((value, i) => value * (1 - passes[k - 1].h[i] ** 2));   // eq-play-gradient-down
     }
-    return g;
+    return through(layers[0], g);   // eq-play-gradient-pixels
   };
 
   // ---- from strokes, lists of points [x, y] in a unit square, to 32 × 32 dots and to 8 × 8 counts
@@ -146,7 +146,8 @@
 
   const pixelText = () => "How dark each of 8 × 8 blocks is.", unitText = () => "Point at a cell, or choose it.";
   const gradientText = () => `<b>+</b> a little more ink here speaks for the ${state.chosen[top]}, <b>−</b> against it.<br>`
-    + `Full colour: ±${number(Math.max(...state.gradient.map(Math.abs)), 4)}.`;
+    + `Full colour: ±${number(Math.max(...state.gradient.map(Math.abs)), 4)}. One more black dot in the block of a pixel `
+    + "adds 1/16 to it, and so about 1/16 of its number to the logarithm of the probability.";
   const pixelReading = say(pixelText()), gradientReading = say("");
   const where = (i) => `row ${Math.floor(i / 8) + 1}, column ${i % 8 + 1}`;
   const pixels = grid(64, 8, "The input, 64 numbers", pixelReading, pixelText,
@@ -186,7 +187,7 @@
     const row = (name, factors, value, cls = "") => `<tr${cls}><th scope="row">${name}</th><td>${factors}</td><td>${signed(value)}</td></tr>`;
     const rows = shown.map((i) => row(`${output(k - 1, i)} <i>w</i><sub>${i + 1},${n}</sub>`, `${number(input[i])} · ${number(layers[k].W[i][j])}`, parts[i]));
     const end = k < top ? `${output(k, j)} = tanh(${number(a[j])}) = <b>${number(h[j])}</b>`
-      : `${output(k, j)} = e<sup>${number(a[j], 2)}</sup> / ∑<sub>j</sub> e<sup><i>a</i><sub>j</sub></sup> = <b>${number(h[j], 4)}</b>`;
+      : `${output(k, j)} = exp(${number(a[j])}) / ∑<sub>j</sub> exp(${symbol("a", k + 1, "j")}) = <b>${number(h[j], 4)}</b>`;
     put(equations[k], `<p class="play-title">Layer ${k + 1}, ${k === top ? "digit" : "unit"} ${n}</p>
       <p>${symbol("a", k + 1, n)} = ∑<sub>i</sub> ${k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>"} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
       <table><caption class="play-hidden">The terms of the sum, the largest first</caption><tbody>${rows.join("")}
@@ -298,7 +299,7 @@
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (event.key === " ") {
       if (keys.down) lift();
-      else { keys.down = true; begin([...keys.at]); put(hint, "The pen is down: arrows draw, space lifts it."); }
+      else { begin([...keys.at]); keys.down = true; put(hint, "The pen is down: arrows draw, space lifts it."); }
     } else if (move) {
       keys.at = keys.at.map((value, axis) => inside(value + move[axis] / (event.shiftKey ? 64 : 16)));
       if (keys.down) extend([...keys.at]);
