@@ -1,6 +1,6 @@
-// A network to play with: what a reader draws on the page `play`, made into 8 × 8 numbers and read by the network that
-// the page trained. The weights come from slugnet, in slugnetPlayData (playground.py); everything else is here. The lines
-// that compute bear the names of the equations of the page.
+// A network to play with: what a reader draws on the page `play`, made into 8 × 8 numbers and read by the network
+// that the page trained. The weights come from slugnet, in slugnetPlayData (playground.py); all else is here. The
+// lines that compute bear the names of the page's equations.
 (() => {
   "use strict";
   const place = document.getElementById("slugnet-play"), data = window.slugnetPlayData;
@@ -92,7 +92,8 @@
   const put = (node, html) => { if (node.innerHTML !== html) node.innerHTML = html; };
   const number = (value, digits = 3) => value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
   const signed = (value, digits = 3) => (value < 0 ? "" : "+") + number(value, digits);
-  const percent = (value) => value > 0.9995 && value < 1 ? "over 99.9 %" : value < 0.0005 ? "under 0.1 %" : `${(100 * value).toFixed(1)} %`;
+  const percent = (value) => value > 0.9995 && value < 1 ? "over 99.9 %" : value < 0.0005 ? "under 0.1 %"
+    : `${(100 * value).toFixed(1)} %`;
   const symbol = (letter, k, j) => `<i>${letter}</i><sub>${j}</sub>` + (k ? `<sup>(${k})</sup>` : "");
   const output = (k, j) => k < 0 ? symbol("x", 0, j + 1) : k === top ? symbol("ŷ", 0, j) : symbol("h", k + 1, j + 1);
   const spoken = (k, j) => k < 0 ? `pixel ${j + 1}` : k === top ? `digit ${j}` : `layer ${k + 1}, unit ${j + 1}`;
@@ -108,7 +109,8 @@
   // A grid of small cells that can be walked through with the arrow keys; `tell(i)` is what the reading says of one,
   // `rest()` what it says else.
   const grid = (n, columns, label, reading, rest, tell, pick) => {
-    const box = element("div", { class: "play-cells", role: "group", "aria-label": label, style: `--columns: ${columns}` });
+    const box = element("div", { class: "play-cells", role: "group", "aria-label": label });
+    box.style.setProperty("--columns", columns);
     const cells = indices(n).map((i) => element("button", { type: "button", tabindex: i ? -1 : 0 }));
     cells.forEach((cell, i) => {
       cell.addEventListener("mouseenter", () => put(reading, tell(i)));
@@ -137,12 +139,15 @@
   };
 
   const canvas = element("canvas", { class: "play-canvas", tabindex: 0, role: "application", "aria-label":
-    "Drawing field. Draw a digit with mouse or finger; or move with the arrow keys, and lower or lift the pen with the space bar." });
-  const dotsCanvas = element("canvas", { class: "play-dots", role: "img", "aria-label": "The drawing as 32 by 32 dots", width: 128, height: 128 });
+    "Drawing field. Draw a digit with mouse or finger; or move with the arrow keys, and lower or lift the pen with "
+    + "the space bar." });
+  const dotsCanvas = element("canvas", { class: "play-dots", role: "img", width: 128, height: 128,
+    "aria-label": "The drawing as 32 by 32 dots" });
   const clearButton = element("button", { type: "button", class: "play-button" }, "Clear");
   const hint = element("p", { class: "play-reading", role: "status" }, "Draw a digit here.");
   const answer = element("p", { class: "play-answer", role: "status", "aria-live": "polite" });
-  const examples = element("div", { class: "play-examples", role: "group", "aria-label": "Images that were held out of the training" });
+  const examples = element("div", { class: "play-examples", role: "group",
+    "aria-label": "Images that were held out of the training" });
 
   const pixelText = () => "How dark each of 8 × 8 blocks is.", unitText = () => "Point at a cell, or choose it.";
   const gradientText = () => `<b>+</b> a little more ink here speaks for the ${state.chosen[top]}, <b>−</b> against it.<br>`
@@ -161,15 +166,18 @@
   });
   const bars = indices(layers[top].b.length).map((k) => {
     const bar = element("button", { type: "button", class: "play-bar" },
-      `<span class="play-digit">${k}</span><span class="play-track"><span></span></span><span class="play-number"></span>`);
+      `<span class="play-digit">${k}</span><span class="play-track"><span></span></span>
+      <span class="play-number"></span>`);
     bar.addEventListener("click", () => pin(top, k));
     return bar;
   });
   const equations = layers.map(() => element("div", { class: "play-equation" }));
-  const barBox = element("div", { class: "play-bars", role: "group", "aria-label": "Probability of each digit; choose one to ask about it" });
+  const barBox = element("div", { class: "play-bars", role: "group",
+    "aria-label": "Probability of each digit; choose one to ask about it" });
   barBox.append(...bars);
 
-  // The units whose equations are shown: what the reader chose; else the likeliest digit and, downwards, the strongest term.
+  // The units whose equations are shown: what the reader chose; else the likeliest digit, and down from it the
+  // strongest terms.
   const terms = (k, j) => (k ? state.passes[k - 1].h : state.x).map((value, i) => value * layers[k].W[i][j]);
   const choose = () => {
     state.chosen = [...state.pinned];
@@ -182,16 +190,20 @@
 
   const equation = (k) => {
     const j = state.chosen[k], { a, h } = state.passes[k], n = k === top ? j : j + 1, parts = terms(k, j);
-    const order = indices(parts.length).sort((p, q) => Math.abs(parts[q]) - Math.abs(parts[p])), shown = order.slice(0, 6);
+    const order = indices(parts.length).sort((p, q) => Math.abs(parts[q]) - Math.abs(parts[p]));
     const input = k ? state.passes[k - 1].h : state.x, rest = sum(order.slice(6).map((i) => parts[i]));
-    const row = (name, factors, value, cls = "") => `<tr${cls}><th scope="row">${name}</th><td>${factors}</td><td>${signed(value)}</td></tr>`;
-    const rows = shown.map((i) => row(`${output(k - 1, i)} <i>w</i><sub>${i + 1},${n}</sub>`, `${number(input[i])} · ${number(layers[k].W[i][j])}`, parts[i]));
+    const row = (name, factors, value, cls = "") =>
+      `<tr${cls}><th scope="row">${name}</th><td>${factors}</td><td>${signed(value)}</td></tr>`;
+    const rows = order.slice(0, 6).map((i) => row(`${output(k - 1, i)} <i>w</i><sub>${i + 1},${n}</sub>`,
+      `${number(input[i])} · ${number(layers[k].W[i][j])}`, parts[i]));
     const end = k < top ? `${output(k, j)} = tanh(${number(a[j])}) = <b>${number(h[j])}</b>`
-      : `${output(k, j)} = exp(${number(a[j])}) / ∑<sub>j</sub> exp(${symbol("a", k + 1, "j")}) = <b>${number(h[j], 4)}</b>`;
+      : `${output(k, j)} = exp(${number(a[j])}) / ∑<sub>j</sub> exp(${symbol("a", k + 1, "j")})
+        = <b>${number(h[j], 4)}</b>`;
+    const from = k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>";
     put(equations[k], `<p class="play-title">Layer ${k + 1}, ${k === top ? "digit" : "unit"} ${n}</p>
-      <p>${symbol("a", k + 1, n)} = ∑<sub>i</sub> ${k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>"} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
+      <p>${symbol("a", k + 1, n)} = ∑<sub>i</sub> ${from} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
       <table><caption class="play-hidden">The terms of the sum, the largest first</caption><tbody>${rows.join("")}
-      ${row(`the other ${parts.length - shown.length}`, "", rest)}${row(`<i>b</i><sub>${n}</sub>`, "", layers[k].b[j])}
+      ${row(`the other ${parts.length - 6}`, "", rest)}${row(`<i>b</i><sub>${n}</sub>`, "", layers[k].b[j])}
       ${row(symbol("a", k + 1, n), "sum", a[j], ' class="play-sum"')}</tbody></table><p>${end}</p>`);
     equations[k].dataset.unit = j;
     equations[k].dataset.a = a[j];
@@ -200,9 +212,10 @@
   const show = () => {
     choose();
     state.gradient = inputGradient(state.passes, state.chosen[top]);
-    const y = state.passes[top].h, best = argmax(y), k = state.chosen[top], limit = Math.max(...state.gradient.map(Math.abs));
-    pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `pixel ${i + 1}, ${where(i)}: ${16 * state.x[i]} sixteenths`, true));
-    gradients.cells.forEach((cell, i) => paint(cell, state.gradient[i], limit, `pixel ${i + 1}, ${where(i)}: ${signed(state.gradient[i], 4)}`));
+    const y = state.passes[top].h, best = argmax(y), k = state.chosen[top], g = state.gradient;
+    const limit = Math.max(...g.map(Math.abs)), pixel = (i) => `pixel ${i + 1}, ${where(i)}`;
+    pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `${pixel(i)}: ${16 * state.x[i]} sixteenths`, true));
+    gradients.cells.forEach((cell, i) => paint(cell, g[i], limit, `${pixel(i)}: ${signed(g[i], 4)}`));
     units.forEach(({ cells }, l) => cells.forEach((cell, j) => {
       paint(cell, state.passes[l].h[j], 1, `${spoken(l, j)}: ${number(state.passes[l].h[j])}`);
       cell.setAttribute("aria-pressed", String(state.chosen[l] === j));
@@ -222,13 +235,19 @@
   };
   const speak = () => {
     const y = state.passes[top].h, best = argmax(y), second = argmax(y.map((value, j) => j === best ? -1 : value));
-    put(answer, !state.strokes.length && state.example === null ? "Nothing is drawn. The numbers are those of an empty image."
-      : `Read as <b>${best}</b>, probability ${percent(y[best])}; next ${second}, ${percent(y[second])}.`
-      + (state.example === null ? "" : ` The image is a ${data.examples[state.example].digit} of the data set, held out of the training.`));
+    const source = state.example === null ? ""
+      : ` The image is a ${data.examples[state.example].digit} of the data set, held out of the training.`;
+    put(answer, !state.strokes.length && !source ? "Nothing is drawn. The numbers are those of an empty image."
+      : `Read as <b>${best}</b>, probability ${percent(y[best])}; next ${second}, ${percent(y[second])}.${source}`);
   };
   const read = (x) => { state.x = x; state.passes = forward(x); show(); };
   const readStrokes = () => { state.dots = dots(state.strokes); read(counts(state.dots)); };
-  const clear = () => { state.strokes = []; state.example = null; state.pinned = layers.map(() => null); lift(); readStrokes(); speak(); };
+  const clear = () => {
+    Object.assign(state, { strokes: [], example: null, pinned: layers.map(() => null) });
+    lift();
+    readStrokes();
+    speak();
+  };
   const showExample = (i) => {
     Object.assign(state, { strokes: [], dots: [], example: i, pinned: layers.map(() => null) });
     read(data.examples[i].pixels.map((value) => value / 16));
@@ -243,12 +262,14 @@
     pen.fillStyle = ink(dotsCanvas);
     state.dots.forEach((black, i) => { if (black) pen.fillRect(4 * (i % SIDE), 4 * Math.floor(i / SIDE), 3.5, 3.5); });
     dotsCanvas.dataset.dots = state.dots.join("");
-    put(dotsReading, state.example === null ? "Upright, sized and centred like the data set." : "Of its images the data set keeps only the counts.");
+    put(dotsReading, state.example === null ? "Upright, sized and centred like the data set."
+      : "Of its images the data set keeps only the counts.");
   };
   const drawCanvas = () => {
     const size = canvas.width = canvas.height = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1)) || 1;
     const pen = canvas.getContext("2d");
-    Object.assign(pen, { lineCap: "round", lineJoin: "round", lineWidth: 0.07 * size, strokeStyle: ink(canvas), fillStyle: ink(canvas) });
+    Object.assign(pen, { lineCap: "round", lineJoin: "round", lineWidth: 0.07 * size });
+    pen.strokeStyle = pen.fillStyle = ink(canvas);
     if (state.example !== null) state.x.forEach((value, i) => {
       pen.globalAlpha = value;
       pen.fillRect(i % 8 * size / 8, Math.floor(i / 8) * size / 8, size / 8, size / 8);
@@ -271,8 +292,9 @@
   const extend = (point) => { state.strokes[state.strokes.length - 1].push(point); readStrokes(); };
   const inside = (value) => Math.max(0, Math.min(1, value));
   const at = (event) => {
-    const box = canvas.getBoundingClientRect(), edge = canvas.clientLeft;
-    return [inside((event.clientX - box.left - edge) / canvas.clientWidth), inside((event.clientY - box.top - edge) / canvas.clientHeight)];
+    const box = canvas.getBoundingClientRect();
+    return [inside((event.clientX - box.left - canvas.clientLeft) / canvas.clientWidth),
+      inside((event.clientY - box.top - canvas.clientTop) / canvas.clientHeight)];
   };
   let pointer = null;
   canvas.addEventListener("pointerdown", (event) => {
@@ -287,8 +309,8 @@
   const finish = (event) => { if (event.pointerId === pointer) { pointer = null; speak(); } };
   ["pointerup", "pointercancel"].forEach((name) => canvas.addEventListener(name, finish));
 
-  // With the keyboard: arrows move by a sixteenth of the field, or by a quarter of that with Shift; the space bar lowers
-  // and lifts the pen.
+  // With the keyboard: arrows move by a sixteenth of the field, or by a quarter of that with Shift; the space bar
+  // lowers and lifts the pen.
   const keys = { at: [0.5, 0.5], down: false, used: false };
   const lift = () => {
     if (keys.down) speak();
@@ -316,11 +338,16 @@
   // ---- put together
   const dotsReading = say("");
   data.examples.forEach((example, i) => {
-    const button = element("button", { type: "button", class: "play-button", "aria-label": `Held-out image ${i + 1}, a ${example.digit}` }, String(example.digit));
+    const button = element("button", { type: "button", class: "play-button",
+      "aria-label": `${example.digit}, an image held out` }, String(example.digit));
     button.addEventListener("click", () => showExample(i));
     examples.append(button);
   });
-  const row = (...children) => { const box = element("div", { class: "play-row" }); box.append(...children); return box; };
+  const row = (...children) => {
+    const box = element("div", { class: "play-row" });
+    box.append(...children);
+    return box;
+  };
   const tools = row(clearButton, element("span", { class: "play-reading" }, "or take an image it never saw:"), examples);
   tools.classList.add("play-tools");
   const gradientPanel = panel("", row(gradients.box, gradientReading)), gradientTitle = gradientPanel.firstChild;
@@ -328,7 +355,8 @@
     "<b>h</b><sup>(2)</sup> = tanh(<b>W</b><sup>(2)⊤</sup><b>h</b><sup>(1)</sup> + <b>b</b><sup>(2)</sup>)",
     "<b>ŷ</b> = softmax(<b>W</b><sup>(3)⊤</sup><b>h</b><sup>(2)</sup> + <b>b</b><sup>(3)</sup>)"];
   place.replaceChildren(
-    row(panel("Draw", canvas, hint), panel("32 × 32 dots", dotsCanvas, dotsReading), panel("<b>x</b>, 8 × 8 numbers", pixels.box, pixelReading)),
+    row(panel("Draw", canvas, hint), panel("32 × 32 dots", dotsCanvas, dotsReading),
+      panel("<b>x</b>, 8 × 8 numbers", pixels.box, pixelReading)),
     tools, answer,
     row(...units.map(({ box, reading }, k) => panel(titles[k], box, reading)),
       panel(titles[top], barBox, say("Choose a digit to ask about it."))),
