@@ -1,13 +1,14 @@
-// A network to play with: what a reader draws on the page `play`, made into 8 × 8 numbers and read by the network that
-// the page trained. The weights come from slugnet, in slugnetPlayData (playground.py); everything else is here. The lines
-// that compute bear the names of the equations of the page.
+// A network to play with: what a reader draws on the page `play`, made into 8 × 8 numbers and read by the network
+// that the page trained. The weights come from slugnet, in slugnetPlayData (playground.py); all else is here. The
+// lines that compute bear the names of the page's equations.
 (() => {
   "use strict";
   const place = document.getElementById("slugnet-play"), data = window.slugnetPlayData;
   if (!place || !data) return;
 
   // ---- the network: float32 weights, computed with in float64
-  const layers = data.layers.map(({ W, b, activation }) => ({ W: W.map((row) => row.map(Math.fround)), b: b.map(Math.fround), activation }));
+  const layers = data.layers.map(({ W, b, activation }) =>
+    ({ W: W.map((row) => row.map(Math.fround)), b: b.map(Math.fround), activation }));
   const indices = (n) => Array.from({ length: n }, (_, i) => i);
   const sum = (values) => values.reduce((a, b) => a + b, 0);
   const affine = (x, { W, b }) => b.map((bias, j) => sum(x.map((value, i) => value * W[i][j])) + bias);
@@ -24,13 +25,13 @@
     }
     return passes;
   };
-  const inputGradient = (passes, chosen) => {   // eq-play-gradient-top, eq-play-gradient-down
-    let g = passes[passes.length - 1].h.map((y, j) => (j === chosen ? 1 : 0) - y);
-    for (let k = layers.length - 1; k >= 0; k--) {
-      g = layers[k].W.map((row) => sum(row.map((w, j) => w * g[j])));
-      if (k > 0) g = g.map((value, i) => value * (1 - passes[k - 1].h[i] ** 2));
+  const inputGradient = (passes, chosen) => {
+    const through = ({ W }, g) => W.map((row) => sum(row.map((w, j) => w * g[j])));
+    let g = passes[passes.length - 1].h.map((y, j) => (j === chosen ? 1 : 0) - y);   // eq-play-gradient-top
+    for (let k = layers.length - 1; k > 0; k--) {
+      g = through(layers[k], g).map((value, i) => value * (1 - passes[k - 1].h[i] ** 2));   // eq-play-gradient-down
     }
-    return g;
+    return through(layers[0], g);   // eq-play-gradient-pixels
   };
 
   // ---- from strokes, lists of points [x, y] in a unit square, to 32 × 32 dots and to 8 × 8 counts
@@ -60,7 +61,8 @@
     const mean = [0, 1].map((axis) => sum(points.map((p) => p[axis])) / points.length);   // make it upright
     points = points.map((p) => [p[0] - mean[0], p[1] - mean[1]]);
     const spread = sum(points.map((p) => p[1] ** 2));
-    const slope = spread ? sum(points.map((p) => p[0] * p[1])) / spread : 0, lean = Math.max(-LEAN, Math.min(LEAN, slope));
+    const slope = spread ? sum(points.map((p) => p[0] * p[1])) / spread : 0;
+    const lean = Math.max(-LEAN, Math.min(LEAN, slope));
     points = points.map((p) => [p[0] - lean * p[1], p[1]]);
     const [middleX, width] = bounds(points, 0), [middleY, height] = bounds(points, 1);   // size and place
     let scaleX = (WIDE - 2 * PEN) / Math.max(width, 1e-9), scaleY = (SIDE - 2 * PEN) / Math.max(height, 1e-9);
@@ -90,7 +92,8 @@
   const put = (node, html) => { if (node.innerHTML !== html) node.innerHTML = html; };
   const number = (value, digits = 3) => value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "−");
   const signed = (value, digits = 3) => (value < 0 ? "" : "+") + number(value, digits);
-  const percent = (value) => value > 0.9995 && value < 1 ? "over 99.9 %" : value < 0.0005 ? "under 0.1 %" : `${(100 * value).toFixed(1)} %`;
+  const percent = (value) => value > 0.9995 && value < 1 ? "over 99.9 %" : value < 0.0005 ? "under 0.1 %"
+    : `${(100 * value).toFixed(1)} %`;
   const symbol = (letter, k, j) => `<i>${letter}</i><sub>${j}</sub>` + (k ? `<sup>(${k})</sup>` : "");
   const output = (k, j) => k < 0 ? symbol("x", 0, j + 1) : k === top ? symbol("ŷ", 0, j) : symbol("h", k + 1, j + 1);
   const spoken = (k, j) => k < 0 ? `pixel ${j + 1}` : k === top ? `digit ${j}` : `layer ${k + 1}, unit ${j + 1}`;
@@ -103,14 +106,19 @@
   };
   const say = (text) => element("p", { class: "play-reading" }, text);
 
-  // A grid of small cells that can be walked through with the arrow keys; `tell(i)` gives what the reading says of one.
-  const grid = (n, columns, label, reading, tell, pick) => {
-    const box = element("div", { class: "play-cells", role: "group", "aria-label": label, style: `--columns: ${columns}` });
-    const rest = reading.innerHTML, cells = indices(n).map((i) => element("button", { type: "button", tabindex: i ? -1 : 0 }));
+  // A grid of small cells that can be walked through with the arrow keys; `tell(i)` is what the reading says of one,
+  // `rest()` what it says else.
+  const grid = (n, columns, label, reading, rest, tell, pick) => {
+    const box = element("div", { class: "play-cells", role: "group", "aria-label": label });
+    box.style.setProperty("--columns", columns);
+    const cells = indices(n).map((i) => element("button", { type: "button", tabindex: i ? -1 : 0 }));
     cells.forEach((cell, i) => {
       cell.addEventListener("mouseenter", () => put(reading, tell(i)));
-      cell.addEventListener("focus", () => { put(reading, tell(i)); cells.forEach((c) => { c.tabIndex = c === cell ? 0 : -1; }); });
-      ["mouseleave", "blur"].forEach((name) => cell.addEventListener(name, () => put(reading, rest)));
+      cell.addEventListener("focus", () => {
+        put(reading, tell(i));
+        cells.forEach((c) => { c.tabIndex = c === cell ? 0 : -1; });
+      });
+      ["mouseleave", "blur"].forEach((name) => cell.addEventListener(name, () => put(reading, rest())));
       cell.addEventListener("click", () => pick ? pick(i) : put(reading, tell(i)));
       cell.addEventListener("keydown", (event) => {
         const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
@@ -131,34 +139,45 @@
   };
 
   const canvas = element("canvas", { class: "play-canvas", tabindex: 0, role: "application", "aria-label":
-    "Drawing field. Draw a digit with mouse or finger; or move with the arrow keys, and lower or lift the pen with the space bar." });
-  const dotsCanvas = element("canvas", { class: "play-dots", role: "img", "aria-label": "The drawing as 32 by 32 dots", width: 128, height: 128 });
+    "Drawing field. Draw a digit with mouse or finger; or move with the arrow keys, and lower or lift the pen with "
+    + "the space bar." });
+  const dotsCanvas = element("canvas", { class: "play-dots", role: "img", width: 128, height: 128,
+    "aria-label": "The drawing as 32 by 32 dots" });
   const clearButton = element("button", { type: "button", class: "play-button" }, "Clear");
   const hint = element("p", { class: "play-reading", role: "status" }, "Draw a digit here.");
   const answer = element("p", { class: "play-answer", role: "status", "aria-live": "polite" });
-  const examples = element("div", { class: "play-examples", role: "group", "aria-label": "Images that were held out of the training" });
+  const examples = element("div", { class: "play-examples", role: "group",
+    "aria-label": "Images that were held out of the training" });
 
-  const pixelReading = say("x: how dark each of 8 × 8 blocks is."), gradientReading = say("");
+  const pixelText = () => "How dark each of 8 × 8 blocks is.", unitText = () => "Point at a cell, or choose it.";
+  const gradientText = () => `<b>+</b> a little more ink here speaks for the ${state.chosen[top]}, <b>−</b> against it.<br>`
+    + `Full colour: ±${number(Math.max(...state.gradient.map(Math.abs)), 4)}. One more black dot in the block of a pixel `
+    + "adds 1/16 to it, and so about 1/16 of its number to the logarithm of the probability.";
+  const pixelReading = say(pixelText()), gradientReading = say("");
   const where = (i) => `row ${Math.floor(i / 8) + 1}, column ${i % 8 + 1}`;
-  const pixels = grid(64, 8, "The input, 64 numbers", pixelReading, (i) => `${output(-1, i)} = ${16 * state.x[i]}/16, ${where(i)}`);
-  const gradients = grid(64, 8, "The input gradient, 64 numbers", gradientReading,
-    (i) => `∂ log ${output(top, state.chosen[top])} / ∂${output(-1, i)} = ${signed(state.gradient[i])}, ${where(i)}`);
+  const pixels = grid(64, 8, "The input, 64 numbers", pixelReading, pixelText,
+    (i) => `${output(-1, i)} = ${16 * state.x[i]}/16, ${where(i)}`);
+  const gradients = grid(64, 8, "The input gradient, 64 numbers", gradientReading, gradientText,
+    (i) => `∂ log ${output(top, state.chosen[top])} / ∂${output(-1, i)} = ${signed(state.gradient[i], 4)}, ${where(i)}`);
   const units = layers.slice(0, top).map(({ b }, k) => {
-    const reading = say("Point at a cell for its number, choose it for its equation.");
-    return { ...grid(b.length, b.length > 16 ? 8 : 4, `Activations of layer ${k + 1}, ${b.length} units`, reading,
+    const reading = say(unitText());
+    return { ...grid(b.length, b.length > 16 ? 8 : 4, `Activations of layer ${k + 1}, ${b.length} units`, reading, unitText,
       (j) => `${output(k, j)} = ${number(state.passes[k].h[j])}`, (j) => pin(k, j)), reading };
   });
   const bars = indices(layers[top].b.length).map((k) => {
     const bar = element("button", { type: "button", class: "play-bar" },
-      `<span class="play-digit">${k}</span><span class="play-track"><span></span></span><span class="play-number"></span>`);
+      `<span class="play-digit">${k}</span><span class="play-track"><span></span></span>
+      <span class="play-number"></span>`);
     bar.addEventListener("click", () => pin(top, k));
     return bar;
   });
   const equations = layers.map(() => element("div", { class: "play-equation" }));
-  const bars_ = element("div", { class: "play-bars", role: "group", "aria-label": "Probability of each digit; choose one to ask about it" });
-  bars_.append(...bars);
+  const barBox = element("div", { class: "play-bars", role: "group",
+    "aria-label": "Probability of each digit; choose one to ask about it" });
+  barBox.append(...bars);
 
-  // The units whose equations are shown: what the reader chose; else the likeliest digit and, downwards, the strongest term.
+  // The units whose equations are shown: what the reader chose; else the likeliest digit, and down from it the
+  // strongest terms.
   const terms = (k, j) => (k ? state.passes[k - 1].h : state.x).map((value, i) => value * layers[k].W[i][j]);
   const choose = () => {
     state.chosen = [...state.pinned];
@@ -170,18 +189,22 @@
   const pin = (k, j) => { state.pinned[k] = state.pinned[k] === j ? null : j; show(); };
 
   const equation = (k) => {
-    const j = state.chosen[k], { a, h } = state.passes[k], n = k === top ? j : j + 1, label = k === top ? "" : k + 1, parts = terms(k, j);
-    const order = indices(parts.length).sort((p, q) => Math.abs(parts[q]) - Math.abs(parts[p])), shown = order.slice(0, 6);
+    const j = state.chosen[k], { a, h } = state.passes[k], n = k === top ? j : j + 1, parts = terms(k, j);
+    const order = indices(parts.length).sort((p, q) => Math.abs(parts[q]) - Math.abs(parts[p]));
     const input = k ? state.passes[k - 1].h : state.x, rest = sum(order.slice(6).map((i) => parts[i]));
-    const row = (name, factors, value, cls = "") => `<tr${cls}><th scope="row">${name}</th><td>${factors}</td><td>${signed(value)}</td></tr>`;
-    const rows = shown.map((i) => row(`${output(k - 1, i)} <i>w</i><sub>${i + 1},${n}</sub>`, `${number(input[i])} · ${number(layers[k].W[i][j])}`, parts[i]));
+    const row = (name, factors, value, cls = "") =>
+      `<tr${cls}><th scope="row">${name}</th><td>${factors}</td><td>${signed(value)}</td></tr>`;
+    const rows = order.slice(0, 6).map((i) => row(`${output(k - 1, i)} <i>w</i><sub>${i + 1},${n}</sub>`,
+      `${number(input[i])} · ${number(layers[k].W[i][j])}`, parts[i]));
     const end = k < top ? `${output(k, j)} = tanh(${number(a[j])}) = <b>${number(h[j])}</b>`
-      : `${output(k, j)} = e<sup>${number(a[j], 2)}</sup> / ∑<sub>l</sub> e<sup><i>a</i><sub>l</sub></sup> = <b>${number(h[j], 4)}</b>`;
+      : `${output(k, j)} = exp(${number(a[j])}) / ∑<sub>j</sub> exp(${symbol("a", k + 1, "j")})
+        = <b>${number(h[j], 4)}</b>`;
+    const from = k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>";
     put(equations[k], `<p class="play-title">Layer ${k + 1}, ${k === top ? "digit" : "unit"} ${n}</p>
-      <p>${symbol("a", label, n)} = ∑<sub>i</sub> ${k ? `<i>h</i><sub>i</sub><sup>(${k})</sup>` : "<i>x</i><sub>i</sub>"} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
+      <p>${symbol("a", k + 1, n)} = ∑<sub>i</sub> ${from} <i>w</i><sub>i,${n}</sub> + <i>b</i><sub>${n}</sub></p>
       <table><caption class="play-hidden">The terms of the sum, the largest first</caption><tbody>${rows.join("")}
-      ${row(`the other ${parts.length - shown.length}`, "", rest)}${row(`<i>b</i><sub>${n}</sub>`, "", layers[k].b[j])}
-      ${row(symbol("a", label, n), "sum", a[j], ' class="play-sum"')}</tbody></table><p>${end}</p>`);
+      ${row(`the other ${parts.length - 6}`, "", rest)}${row(`<i>b</i><sub>${n}</sub>`, "", layers[k].b[j])}
+      ${row(symbol("a", k + 1, n), "sum", a[j], ' class="play-sum"')}</tbody></table><p>${end}</p>`);
     equations[k].dataset.unit = j;
     equations[k].dataset.a = a[j];
   };
@@ -189,9 +212,10 @@
   const show = () => {
     choose();
     state.gradient = inputGradient(state.passes, state.chosen[top]);
-    const y = state.passes[top].h, best = argmax(y), k = state.chosen[top], limit = Math.max(...state.gradient.map(Math.abs));
-    pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `pixel ${i + 1}, ${where(i)}: ${16 * state.x[i]} sixteenths`, true));
-    gradients.cells.forEach((cell, i) => paint(cell, state.gradient[i], limit, `pixel ${i + 1}, ${where(i)}: ${signed(state.gradient[i])}`));
+    const y = state.passes[top].h, best = argmax(y), k = state.chosen[top], g = state.gradient;
+    const limit = Math.max(...g.map(Math.abs)), pixel = (i) => `pixel ${i + 1}, ${where(i)}`;
+    pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `${pixel(i)}: ${16 * state.x[i]} sixteenths`, true));
+    gradients.cells.forEach((cell, i) => paint(cell, g[i], limit, `${pixel(i)}: ${signed(g[i], 4)}`));
     units.forEach(({ cells }, l) => cells.forEach((cell, j) => {
       paint(cell, state.passes[l].h[j], 1, `${spoken(l, j)}: ${number(state.passes[l].h[j])}`);
       cell.setAttribute("aria-pressed", String(state.chosen[l] === j));
@@ -201,23 +225,29 @@
       bar.classList.toggle("play-best", j === best);
       bar.setAttribute("aria-pressed", String(k === j));
       bar.children[1].firstChild.style.width = `${100 * y[j]}%`;
-      bar.children[2].textContent = number(y[j]);
+      bar.children[2].textContent = y[j] < 5e-5 ? "<0.0001" : number(y[j], 4);
     });
     layers.forEach((_, l) => equation(l));
     put(gradientTitle, `What each pixel did to the ${k}: ∂ log ${output(top, k)} / ∂<b>x</b>`);
-    put(gradientReading, `<b>+</b> more ink here speaks for the ${k}, <b>−</b> against it; full colour: ±${number(limit)}.`);
+    put(gradientReading, gradientText());
     drawDots();
     drawCanvas();
   };
   const speak = () => {
     const y = state.passes[top].h, best = argmax(y), second = argmax(y.map((value, j) => j === best ? -1 : value));
-    put(answer, !state.strokes.length && state.example === null ? "Nothing is drawn. The numbers are those of an empty image."
-      : `Read as <b>${best}</b>, probability ${percent(y[best])}; next ${second}, ${percent(y[second])}.`
-      + (state.example === null ? "" : ` The image is a ${data.examples[state.example].digit} of the data set, held out of the training.`));
+    const source = state.example === null ? ""
+      : ` The image is a ${data.examples[state.example].digit} of the data set, held out of the training.`;
+    put(answer, !state.strokes.length && !source ? "Nothing is drawn. The numbers are those of an empty image."
+      : `Read as <b>${best}</b>, probability ${percent(y[best])}; next ${second}, ${percent(y[second])}.${source}`);
   };
   const read = (x) => { state.x = x; state.passes = forward(x); show(); };
   const readStrokes = () => { state.dots = dots(state.strokes); read(counts(state.dots)); };
-  const clear = () => { state.strokes = []; state.example = null; state.pinned = layers.map(() => null); lift(); readStrokes(); speak(); };
+  const clear = () => {
+    Object.assign(state, { strokes: [], example: null, pinned: layers.map(() => null) });
+    lift();
+    readStrokes();
+    speak();
+  };
   const showExample = (i) => {
     Object.assign(state, { strokes: [], dots: [], example: i, pinned: layers.map(() => null) });
     read(data.examples[i].pixels.map((value) => value / 16));
@@ -232,12 +262,14 @@
     pen.fillStyle = ink(dotsCanvas);
     state.dots.forEach((black, i) => { if (black) pen.fillRect(4 * (i % SIDE), 4 * Math.floor(i / SIDE), 3.5, 3.5); });
     dotsCanvas.dataset.dots = state.dots.join("");
-    put(dotsReading, state.example === null ? "Upright, sized and centred like the data set." : "Of its images the data set keeps only the counts.");
+    put(dotsReading, state.example === null ? "Upright, sized and centred like the data set."
+      : "Of its images the data set keeps only the counts.");
   };
   const drawCanvas = () => {
     const size = canvas.width = canvas.height = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1)) || 1;
     const pen = canvas.getContext("2d");
-    Object.assign(pen, { lineCap: "round", lineJoin: "round", lineWidth: 0.07 * size, strokeStyle: ink(canvas), fillStyle: ink(canvas) });
+    Object.assign(pen, { lineCap: "round", lineJoin: "round", lineWidth: 0.07 * size });
+    pen.strokeStyle = pen.fillStyle = ink(canvas);
     if (state.example !== null) state.x.forEach((value, i) => {
       pen.globalAlpha = value;
       pen.fillRect(i % 8 * size / 8, Math.floor(i / 8) * size / 8, size / 8, size / 8);
@@ -260,8 +292,9 @@
   const extend = (point) => { state.strokes[state.strokes.length - 1].push(point); readStrokes(); };
   const inside = (value) => Math.max(0, Math.min(1, value));
   const at = (event) => {
-    const box = canvas.getBoundingClientRect(), edge = canvas.clientLeft;
-    return [inside((event.clientX - box.left - edge) / canvas.clientWidth), inside((event.clientY - box.top - edge) / canvas.clientHeight)];
+    const box = canvas.getBoundingClientRect();
+    return [inside((event.clientX - box.left - canvas.clientLeft) / canvas.clientWidth),
+      inside((event.clientY - box.top - canvas.clientTop) / canvas.clientHeight)];
   };
   let pointer = null;
   canvas.addEventListener("pointerdown", (event) => {
@@ -276,8 +309,8 @@
   const finish = (event) => { if (event.pointerId === pointer) { pointer = null; speak(); } };
   ["pointerup", "pointercancel"].forEach((name) => canvas.addEventListener(name, finish));
 
-  // With the keyboard: arrows move by a sixteenth of the field, or by a quarter of that with Shift; the space bar lowers
-  // and lifts the pen.
+  // With the keyboard: arrows move by a sixteenth of the field, or by a quarter of that with Shift; the space bar
+  // lowers and lifts the pen.
   const keys = { at: [0.5, 0.5], down: false, used: false };
   const lift = () => {
     if (keys.down) speak();
@@ -288,7 +321,7 @@
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (event.key === " ") {
       if (keys.down) lift();
-      else { keys.down = true; begin([...keys.at]); put(hint, "The pen is down: arrows draw, space lifts it."); }
+      else { begin([...keys.at]); keys.down = true; put(hint, "The pen is down: arrows draw, space lifts it."); }
     } else if (move) {
       keys.at = keys.at.map((value, axis) => inside(value + move[axis] / (event.shiftKey ? 64 : 16)));
       if (keys.down) extend([...keys.at]);
@@ -305,22 +338,29 @@
   // ---- put together
   const dotsReading = say("");
   data.examples.forEach((example, i) => {
-    const button = element("button", { type: "button", class: "play-button", "aria-label": `Held-out image ${i + 1}, a ${example.digit}` }, String(example.digit));
+    const button = element("button", { type: "button", class: "play-button",
+      "aria-label": `${example.digit}, an image held out` }, String(example.digit));
     button.addEventListener("click", () => showExample(i));
     examples.append(button);
   });
-  const row = (...children) => { const box = element("div", { class: "play-row" }); box.append(...children); return box; };
+  const row = (...children) => {
+    const box = element("div", { class: "play-row" });
+    box.append(...children);
+    return box;
+  };
   const tools = row(clearButton, element("span", { class: "play-reading" }, "or take an image it never saw:"), examples);
   tools.classList.add("play-tools");
-  const gradientPanel = panel("", gradients.box, gradientReading), gradientTitle = gradientPanel.firstChild;
+  const gradientPanel = panel("", row(gradients.box, gradientReading)), gradientTitle = gradientPanel.firstChild;
   const titles = ["<b>h</b><sup>(1)</sup> = tanh(<b>W</b><sup>(1)⊤</sup><b>x</b> + <b>b</b><sup>(1)</sup>)",
     "<b>h</b><sup>(2)</sup> = tanh(<b>W</b><sup>(2)⊤</sup><b>h</b><sup>(1)</sup> + <b>b</b><sup>(2)</sup>)",
     "<b>ŷ</b> = softmax(<b>W</b><sup>(3)⊤</sup><b>h</b><sup>(2)</sup> + <b>b</b><sup>(3)</sup>)"];
   place.replaceChildren(
-    row(panel("Draw", canvas, hint), panel("32 × 32 dots", dotsCanvas, dotsReading), panel("<b>x</b>, 8 × 8 numbers", pixels.box, pixelReading)),
+    row(panel("Draw", canvas, hint), panel("32 × 32 dots", dotsCanvas, dotsReading),
+      panel("<b>x</b>, 8 × 8 numbers", pixels.box, pixelReading)),
     tools, answer,
-    row(...units.map(({ box, reading }, k) => panel(titles[k], box, reading)), panel(titles[top], bars_, say("Choose a digit to ask about it.")), gradientPanel),
-    element("p", { class: "play-title" }, "One unit of each layer, with its numbers"), row(...equations));
+    row(...units.map(({ box, reading }, k) => panel(titles[k], box, reading)),
+      panel(titles[top], barBox, say("Choose a digit to ask about it."))),
+    gradientPanel, element("p", { class: "play-title" }, "One unit of each layer, with its numbers"), row(...equations));
   place.classList.add("play");
   const redraw = () => { drawDots(); drawCanvas(); };
   new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });

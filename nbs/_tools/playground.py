@@ -29,7 +29,8 @@ def run_cells(name: str, root: Path = ROOT) -> dict:
 
 def write_data(target: Path, root: Path = ROOT) -> None:
     """Train in a process of its own, and write the script with the weights."""
-    environment = {key: value for key, value in os.environ.items() if key != "SLUGNET_LEDGER"} | {"PYTHONPATH": str(root)}
+    environment = {key: value for key, value in os.environ.items() if key != "SLUGNET_LEDGER"}
+    environment["PYTHONPATH"] = str(root)
     done = subprocess.run([sys.executable, str(TOOLS / "playground.py"), str(target)], cwd=root, env=environment,
                           capture_output=True, text=True, check=False)
     if done.returncode:
