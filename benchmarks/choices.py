@@ -1,4 +1,4 @@
-"""What each choice in the code is worth: beside it, the obvious way of doing the same. Both give the same numbers."""
+"""What each choice in the code is worth: beside it, the obvious way of doing the same."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import numpy as np
 from slugnet.activation import Softmax, relu
 from slugnet.adaptive import adam_constants, adam_step
 from slugnet.contract import Tape, batch_last
-from slugnet.descent import blocks
+from slugnet.descent import BLOCK, blocks
 from slugnet.layers import Dense
 from slugnet.layers.dropout import draw_mask
 from slugnet.loss import CategoricalCrossEntropy
@@ -20,9 +20,14 @@ BLOCKS = tuple(1 << k for k in range(10, 22))
 CALLS = tuple(10**k for k in range(7))
 
 
-def adam(parameters: int, block: int) -> Callable[[], None]:
-    """A step of Adam that takes so many entries of θ at a time."""
-    theta, grad, s, r = np.random.default_rng(0).random((4, parameters), dtype=np.float32)
+def vectors(parameters: int) -> np.ndarray:
+    """θ, the gradient, and Adam's two averages."""
+    return np.random.default_rng(0).random((4, parameters), dtype=np.float32)
+
+
+def adam(state: np.ndarray, block: int) -> Callable[[], None]:
+    """A step of Adam, the hundredth, that takes so many entries of θ at a time."""
+    theta, grad, s, r = state
     constants, work = adam_constants(1e-3, 100, 0.9, 0.999, 1e-8), np.empty(block, np.float32)
 
     def run():
@@ -31,9 +36,9 @@ def adam(parameters: int, block: int) -> Callable[[], None]:
     return run
 
 
-def plain_adam(parameters: int) -> Callable[[], None]:
-    """A step of Adam as the textbook writes it, with a new array for each operation."""
-    theta, grad, s, r = np.random.default_rng(0).random((4, parameters), dtype=np.float32)
+def plain_adam(state: np.ndarray) -> Callable[[], None]:
+    """The same step as the textbook writes it, with a new array for each operation."""
+    theta, grad, s, r = state
 
     def run():
         s[...] = 0.9 * s + 0.1 * grad
@@ -122,8 +127,8 @@ def calls() -> list[dict]:
 def pairs() -> list[tuple]:
     """The choices, each with its obvious alternative."""
     return [("Adam in blocks, in place, constants folded", "as written in the textbook",
-             (adam(PARAMETERS, 65_536), plain_adam(PARAMETERS))),
-            ("Adam in blocks", "all of θ at once", (adam(PARAMETERS, 65_536), adam(PARAMETERS, PARAMETERS))),
+             (adam(vectors(PARAMETERS), BLOCK), plain_adam(vectors(PARAMETERS)))),
+            ("Adam in blocks", "all of θ at once", (adam(vectors(PARAMETERS), BLOCK), adam(vectors(PARAMETERS), PARAMETERS))),
             ("dropout's mask from random bytes", "from random floats", masks(1 << 20)),
             ("a ReLU of 64 MB into its buffer", "into a new array", buffers((4096, 4096))),
             ("2×2 maxima with the batch last", "with the batch first", layouts((64, 16, 28, 28))),
@@ -138,7 +143,8 @@ def measure() -> tuple[list[dict], list[dict], list[dict]]:
         (a, repeats), (b, other) = often(ours), often(theirs)
         times = [[t / n for t in own] for own, n in zip(in_turns([a, b], 25, 4.0), (repeats, other))]
         rows.append({"choice": choice, "instead": instead, **ratio(*times)})
-    times = in_turns([adam(PARAMETERS, block) for block in BLOCKS], 7, 8.0)
+    state = vectors(PARAMETERS)
+    times = in_turns([adam(state, block) for block in BLOCKS], 7, 8.0)
     return rows, [{"block": block, "ms": 1e3 * min(own)} for block, own in zip(BLOCKS, times)], calls()
 
 
