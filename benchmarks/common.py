@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import platform
@@ -23,7 +24,7 @@ def limit_threads(number: int) -> None:
     torch.set_num_threads(number)
 
 
-def in_turns(functions: Sequence[Callable[[], None]], rounds: int = 7, seconds: float = 6.0) -> list[list[float]]:
+def in_turns(functions: Sequence[Callable[[], None]], rounds: int = 7, seconds: float = 5.0) -> list[list[float]]:
     """The seconds that each function takes, in rounds of all of them, after one that is not counted.
 
     Rounds stop early when `seconds` have passed, but not before the third.
@@ -49,7 +50,8 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, str]:
-    """Versions, processor and number of cores."""
+    """Versions, processor, number of cores, NumPy's BLAS, and how busy the machine was in the last minute."""
+    import threadpoolctl
     import torch
 
     found = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__,
@@ -59,11 +61,40 @@ def machine() -> dict[str, str]:
         found["scikit-learn"] = sklearn.__version__
     except ImportError:
         pass
+    for library in threadpoolctl.threadpool_info():
+        if library["user_api"] == "blas" and "numpy" in library["filepath"]:
+            found["blas"] = f"{library['internal_api']} {library['version']}"
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):
             found["processor"] = line.split(":", 1)[1].strip()
             break
-    return found
+    return found | {"load": f"{os.getloadavg()[0]:.1f}"}
+
+
+def write(name: str, rows: list[dict], **more) -> dict:
+    """Write what a script measured as JSON, with the machine and the day, and return it."""
+    result = {"machine": machine(), "date": datetime.date.today().isoformat(), "rows": rows, **more}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def show(name: str, result: dict) -> None:
+    """Print on what a table was measured."""
+    print(f"{name}, {result['date']}: " + ", ".join(f"{key} {value}" for key, value in result["machine"].items()))
+
+
+def judged(row: dict) -> str:
+    """The goal of a row, and whether it was missed."""
+    return "" if row["goal"] is None else f"≤ {row['goal']}{'' if row['ratio'] <= row['goal'] else '  missed'}"
+
+
+def print_ratios(rows: list[dict], ours: str = "slugnet", theirs: str = "other") -> None:
+    """Print rows that `ratio` made, as a table."""
+    print(f"{'threads':>7}  {'work':<52} {'against':<14} {ours:>9} {theirs:>9} {'ratio':>6} {'rounds':>11}  goal")
+    for row in rows:
+        print(f"{row['threads']:>7}  {row['work']:<52} {row['against']:<14} {row['ours_ms']:>7.2f}ms "
+              f"{row['theirs_ms']:>7.2f}ms {row['ratio']:>6.2f} {row['lowest']:>5.2f}–{row['highest']:<5.2f}  {judged(row)}")
 
 
 def report(name: str, measure: Callable[[], list[dict]]) -> None:
@@ -74,20 +105,12 @@ def report(name: str, measure: Callable[[], list[dict]]) -> None:
     """
     options = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     options.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
-    threads = options.parse_args().threads
     rows = []
-    for number in threads:
+    for number in options.parse_args().threads:
         limit_threads(number)
         rows += [{"threads": number, **row} for row in measure()]
-    about = machine()
-    print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in about.items()))
-    print(f"{'threads':>7}  {'work':<52} {'against':<14} {'slugnet':>9} {'other':>9} {'ratio':>6} {'rounds':>11}  goal")
-    for row in rows:
-        goal = "" if row["goal"] is None else f"≤ {row['goal']}{'' if row['ratio'] <= row['goal'] else '  missed'}"
-        print(f"{row['threads']:>7}  {row['work']:<52} {row['against']:<14} {row['ours_ms']:>7.2f}ms {row['theirs_ms']:>7.2f}ms "
-              f"{row['ratio']:>6.2f} {row['lowest']:>5.2f}–{row['highest']:<5.2f}  {goal}")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+    show(name, write(name, rows))
+    print_ratios(rows)
 
 
 def same_loss(ours: float, theirs: float) -> None:

@@ -1,0 +1,103 @@
+"""Is anything slower with two BLAS threads than with one? Every work of the other tables, in turns with one and with two."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from slugnet.contract import Tape, batch_last
+from slugnet.layers import BatchNormalization, Convolution, Dropout, MaxPooling
+from threadpoolctl import ThreadpoolController
+
+from .common import in_turns, print_ratios, ratio, show, write
+from .convolution import bound
+from .networks import examples, lenet, mlp, pair, small_convolutions
+
+GOAL = 1.05  # no slower, give or take what two measurements of the same differ by
+SIZES = (8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768)
+
+
+def training(network: tuple, optimizer: str, batch_size: int, m: int) -> Callable[[], None]:
+    """An epoch of a model."""
+    model, *_ = pair(network, optimizer)
+    X, y = examples(m, network[2])
+    return lambda: model.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
+
+
+def prediction(network: tuple, m: int) -> Callable[[], None]:
+    """`transform` of m examples."""
+    model, *_ = pair(network)
+    X, _ = examples(m, network[2])
+    return lambda: model.transform(X)
+
+
+def layer_pass(layer, shape: tuple) -> Callable[[], None]:
+    """A layer in training, forward and backward, on a batch of the shape."""
+    bound(layer, shape[1:])
+    rng = np.random.default_rng(0)
+    X, tape = batch_last(shape, np.float32), Tape(train=True, rng=rng)
+    X[...] = rng.standard_normal(shape, dtype=np.float32)
+    H = layer.forward(X, tape)
+    G = batch_last(H.shape, np.float32)
+    G[...] = rng.standard_normal(H.shape, dtype=np.float32)
+
+    def run():
+        layer.forward(X, tape)
+        layer.backward(G, tape)
+    return run
+
+
+def works() -> Iterator[tuple[str, Callable[[], None]]]:
+    """What the other tables time, by name."""
+    for optimizer in ("sgd", "adam"):
+        for batch_size in (32, 128, 512):
+            yield (f"epoch, 784-200-10, {optimizer}, batch {batch_size}",
+                   training(mlp(784, 200, 10), optimizer, batch_size, 6_400))
+    yield "epoch, 64-64-10, adam, batch 32", training(mlp(64, 64, 10), "adam", 32, 1437)
+    yield "epoch, 784-1024-1024-10, adam, batch 256", training(mlp(784, 1024, 1024, 10), "adam", 256, 1024)
+    yield "epoch, conv8-pool-conv16-pool-dense, sgd, batch 64", training(small_convolutions(), "sgd", 64, 640)
+    yield "epoch, LeNet-5, adam, batch 64", training(lenet(), "adam", 64, 640)
+    yield "conv 3×3, 64→64 on 28×28, batch 64, both ways", layer_pass(Convolution(64, 3, padding="same"), (64, 64, 28, 28))
+    for name, layer in (("batch normalisation", BatchNormalization()), ("dropout", Dropout(0.5)),
+                        ("2×2 max pooling", MaxPooling(2))):
+        yield f"{name} on (64, 16, 28, 28), both ways", layer_pass(layer, (64, 16, 28, 28))
+    yield "transform of 10,000 images, 784-200-10", prediction(mlp(784, 200, 10), 10_000)
+    yield "transform of 2,000 images, LeNet-5", prediction(lenet(), 2_000)
+
+
+def two_over_one(function: Callable[[], None], rounds: int = 9, seconds: float = 4.0) -> dict[str, float]:
+    """The time with two threads over that with one, in turns."""
+    controller = ThreadpoolController()
+
+    def limited(number: int) -> Callable[[], None]:
+        def run():
+            with controller.limit(limits=number):
+                function()
+        return run
+    one, two = in_turns([limited(1), limited(2)], rounds, seconds)
+    return ratio(two, one)
+
+
+def square_product(n: int) -> Callable[[], None]:
+    """Many products of two n×n matrices: about as much work for each n."""
+    A, B, C = np.random.default_rng(0).random((3, n, n), dtype=np.float32)
+    repeats = max(2, 20_000_000 // n**3)
+
+    def run():
+        for _ in range(repeats):
+            np.matmul(A, B, out=C)
+    return run
+
+
+def measure() -> tuple[list[dict], list[dict]]:
+    """The works, and plain products of growing size."""
+    rows = [{"threads": 2, "work": name, "against": "1 thread", "goal": GOAL, **two_over_one(function)}
+            for name, function in works()]
+    sizes = [{"n": n, **two_over_one(square_product(n), 15, 2.0)} for n in SIZES]
+    return rows, sizes
+
+
+if __name__ == "__main__":
+    rows, sizes = measure()
+    show("threads", write("threads", rows, products=sizes))
+    print_ratios(rows, "two", "one")
+    print("products of n×n, two threads over one: " + ", ".join(f"{row['n']}: {row['ratio']:.2f}" for row in sizes))
