@@ -20,8 +20,8 @@ def name_of(entry) -> str:
 
 
 def tree(function) -> ast.AST:
-    """A function of the package as a syntax tree."""
-    return ast.parse(textwrap.dedent(function.source)).body[0]
+    """A function of the package as a syntax tree; an empty one where a dataclass made it."""
+    return ast.parse(textwrap.dedent(function.source) or "def made(): pass").body[0]
 
 
 def own_nodes(function) -> list[ast.AST]:

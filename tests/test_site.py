@@ -1,5 +1,6 @@
 """The built site in a real browser, with every address but its own refused."""
 import json
+import posixpath
 
 import pytest
 
@@ -8,7 +9,8 @@ from bs4 import BeautifulSoup
 import ledger
 import notebooks
 import pages
-from site_browser import run_tool
+import reference
+from site_browser import ROOT, run_tool
 
 RAW_MARKUP = ("$$", ":::", "@eq-", "@fig-", "{#", "\\(", "\\[", "(0.0)")
 PAGE_LIMIT, SHARED_LIMIT = 1_500_000, 1_000_000
@@ -18,7 +20,7 @@ def page_names() -> list[str]:
     """Every page that the site will have, known before it is built."""
     sections = dict.fromkeys(notebooks.section(e.page) for e in ledger.collect())
     parts = [f"{pages.ledger_name(section)}.html" for section in sections]
-    return [f"{page}.html" for page in notebooks.pages()] + ["ledger.html", *parts, "404.html"]
+    return [*(f"{page}.html" for page in (*notebooks.pages(), *reference.page_names(ROOT))), "ledger.html", *parts, "404.html"]
 
 
 PAGES = page_names()
@@ -90,9 +92,11 @@ def test_every_page_was_expected(docs):
 
 
 def test_sidebar_names_every_page(docs):
-    soup = BeautifulSoup((docs / "index.html").read_text(encoding="utf-8"), "lxml")
-    linked = {a["href"] for a in soup.select("#quarto-sidebar a[href]")}
-    assert set(PAGES) - {"404.html"} == linked
+    modules = {f"{page}.html" for page in reference.page_names(ROOT)} - {f"{reference.INDEX}.html"}
+    for page, left_out in (("index.html", modules), (f"{reference.INDEX}.html", set())):
+        soup = BeautifulSoup((docs / page).read_text(encoding="utf-8"), "lxml")
+        linked = {posixpath.normpath(posixpath.join(posixpath.dirname(page), a["href"])) for a in soup.select("#quarto-sidebar a[href]")}
+        assert set(PAGES) - {"404.html"} - left_out == linked
 
 
 def test_weight(docs):

@@ -278,8 +278,8 @@ def label_exported(page: Page, book: Book, code: Tag, module: str, defined: list
     block = code.find_parent("div", class_="sourceCode")
     address = f"{book.settings['git_url'].rstrip('/')}/blob/{book.settings['branch']}/{module}"
     block["class"] = [*block["class"], "exported"]
-    label = page.new("div", page.new("a", module, cls="module-name", href=address, title="this cell goes into the package"),
-                     cls="module-line")
+    link = page.new("a", module, cls="module-name", href=address, title="this cell goes into the package")
+    label = page.new("div", link, cls="module-line")
     public = [name for name in defined if (module, name) in book.reference]
     if public:
         label.append(page.new("span", "API:", cls="reference-word"))
@@ -294,16 +294,28 @@ def name_definition(page: Page, book: Book, code: Tag, module: str, name: str) -
     if (module, name) in book.definitions:
         return
     ident = f"def-{name}" if f"{page.path}#def-{name}" not in book.definitions.values() else f"def-{module}-{name}"
+    span = name_span(page, code, name)
+    if span is not None:
+        span["id"] = ident
+        book.own.add((page.path, name))
+        book.names.setdefault(name, f"{page.path}#{ident}")
+        book.definitions[module, name] = f"{page.path}#{ident}"
+
+
+def name_span(page: Page, code: Tag, name: str) -> Tag | None:
+    """The element that holds a name where it is defined; the highlighter leaves those of classes and constants plain."""
     for span in code.select("span.fu, span.dt, span.va, span.cn"):
         if span.get_text() == name and not span.has_attr("id"):
-            span["id"] = ident
-            book.own.add((page.path, name))
-            book.names.setdefault(name, f"{page.path}#{ident}")
-            book.definitions[module, name] = f"{page.path}#{ident}"
-            return
-    box = code.find_parent("div", class_="sourceCode")      # a constant, which the highlighter leaves plain
-    if name.isupper() and box is not None:
-        book.definitions[module, name] = f"{page.path}#{box.get('id') or box.attrs.setdefault('id', ident)}"
+            return span
+    for text in code.find_all(string=re.compile(rf"(?:^|\s){name}\b")):
+        before = text.previous_sibling
+        is_class = before is not None and before.name == "span" and before.get_text() == "class" and text.lstrip().startswith(name)
+        if is_class or text.parent is code and re.search(rf"(?:^|\n){name} $", text):
+            start = text.index(name)
+            span = page.new("span", name, cls="fu")
+            text.replace_with(text[:start], span, text[start + len(name):])
+            return span
+    return None
 
 
 def finish_reference(page: Page, book: Book) -> None:

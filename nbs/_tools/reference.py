@@ -77,7 +77,8 @@ class Entry:
     def items(self, kind: str) -> list[Item]:
         """The items of a section of its own docstring."""
         values = self.sections.get(kind, [])
-        return [Item(getattr(v, "name", "") or "", str(v.annotation or ""), v.description or "") for v in values]
+        found = [Item(getattr(v, "name", "") or "", str(v.annotation or ""), v.description or "") for v in values]
+        return [Item(name.strip(), i.type, i.text) for i in found for name in i.name.split(",")]
 
     @property
     def summary(self) -> str:
@@ -363,6 +364,8 @@ class Writer:
         """A titled table; on a phone each row stands as a block."""
         note = f' <span class="reference-note">{note}</span>' if note else ""
         head = "".join(f'<th scope="col">{h}</th>' for h in heads)
+        if not any(row[-1] for row in rows):                # nothing in the last column
+            heads, rows, head = heads[:-1], [row[:-1] for row in rows], "".join(f'<th scope="col">{h}</th>' for h in heads[:-1])
         body = "".join("<tr>" + "".join(f'<td class="reference-{h.split()[0].lower()}">{c}</td>' for h, c in zip(heads, row)) + "</tr>"
                        for row in rows)
         return [f'<p class="reference-section">{title}{note}</p>',
