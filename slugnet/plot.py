@@ -726,7 +726,7 @@ def _pool(drawings: list[str], name: str) -> dict:
 class Animation:
     """A figure that moves, made by `animate`; it shows itself where it is the last value of a notebook's cell.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Its name, different from that of every other on the page.
@@ -738,6 +738,11 @@ class Animation:
         The picture that stands where no script runs, as SVG.
     film : dict
         What the player reads: `size`, `defs`, `parts`, `frames`, `labels`, `first` and `seconds`.
+
+    Examples
+    --------
+    >>> Animation("dot", "A dot.", "It moves.", None, "<svg/>", {"frames": [0, 1]})
+    Animation 'dot', 2 frames: A dot.
     """
 
     name: str

@@ -6,7 +6,8 @@ import sys
 import ledger
 import numpy as np
 import pytest
-from test_site import PAGE_LIMIT, TOOLS, WIDE_THINGS, address, browser, docs, visit  # noqa: F401 (fixtures)
+from site_browser import TOOLS
+from test_site import PAGE_LIMIT, WIDE_THINGS
 
 from slugnet.activation import Softmax, Tanh
 from slugnet.contract import Tape

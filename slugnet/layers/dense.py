@@ -15,7 +15,7 @@ from ..regularization import Constraint, Penalty, regularize
 
 
 # %% auto #0
-__all__ = ['FEW', 'affine', 'weight_gradient', 'bias_gradient', 'input_gradient', 'Dense']
+__all__ = ['affine', 'weight_gradient', 'bias_gradient', 'input_gradient', 'Dense']
 
 # %% ../../nbs/layers/dense.ipynb #00f69d93
 def affine(X: np.ndarray, W: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -120,7 +120,7 @@ def input_gradient(G_A: np.ndarray, W: np.ndarray, out: np.ndarray | None = None
     return np.matmul(G_A, W.T, out=out)  # eq-dense-dX
 
 # %% ../../nbs/layers/dense.ipynb #6686facb
-FEW = 16  # no-mutant: any number gives the same results
+_FEW = 16  # no-mutant: any number gives the same results
 
 
 class Dense(ActivatedLayer):
@@ -208,7 +208,7 @@ class Dense(ActivatedLayer):
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A for a batch X (m, n_in)."""
         tape[self]["X"] = X
-        if self.units > FEW:
+        if self.units > _FEW:
             A = tape.buffer(self, "A", (len(X), self.units), self.W.dtype)
         else:
             A = tape.buffer(self, "columns of A", (self.units, len(X)), self.W.dtype).T
