@@ -257,13 +257,14 @@ def _inputs_for(self, X) -> np.ndarray | Stored:
     return X
 
 
-def _require_values(self, X: np.ndarray) -> None:
-    """Refuse values that are not finite, or that the first layer does not take."""
+def _require_values(self, X: np.ndarray) -> np.ndarray:
+    """X, unless it has values that are not finite, or that the first layer does not take."""
     _require_finite(X)
     first = self._first_layer
     if first.takes_indices and X.dtype.kind not in "biu" and not _is_whole(X):
         raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
     first.require_inputs(X)
+    return X
 
 
 def _is_whole(X: np.ndarray) -> bool:
@@ -291,10 +292,7 @@ def _rows(self, X: np.ndarray | Stored, rows, tape: Tape, name: str) -> np.ndarr
     """X[rows] as it is, row after row in a buffer of the tape; checked if it is stored."""
     shape = (count_rows(rows, len(X)), *X.shape[1:])
     out = tape.buffer(self, name, (shape[0], math.prod(shape[1:])), X.dtype).reshape(shape)
-    if isinstance(X, np.ndarray):
-        return take_rows(X, rows, out)
-    checked = X.take(rows, out)
-    return out if checked is None else checked
+    return take_rows(X, rows, out) if isinstance(X, np.ndarray) else X.take(rows, out)
 
 
 def _targets(self, y, m: int) -> np.ndarray | Stored:
