@@ -631,7 +631,7 @@ def take_rows(X: np.ndarray, rows, out: np.ndarray) -> np.ndarray:
     if isinstance(rows, slice):
         np.copyto(out, X[rows], casting="unsafe")
     elif X.dtype == out.dtype and X.flags.c_contiguous and out.flags.c_contiguous:
-        np.take(X, rows, axis=0, out=out, mode="clip")
+        X.take(rows, axis=0, out=out, mode="clip")
     else:
         _take_pieces(X, rows, out)
     return out

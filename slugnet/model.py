@@ -330,7 +330,8 @@ def _prepared(prepare: Callable, y: np.ndarray) -> np.ndarray:
 
 def _targets_at(self, Y: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     """The prepared targets of some examples, perhaps in a buffer of the tape."""
-    return Y[rows] if isinstance(rows, slice) and isinstance(Y, np.ndarray) else self._rows(Y, rows, tape, "y")
+    as_is = isinstance(Y, np.ndarray) and (Y.ndim == 1 or isinstance(rows, slice))
+    return Y[rows] if as_is else self._rows(Y, rows, tape, "y")
 
 
 def _weights(sample_weight, m: int, dtype) -> np.ndarray | None:
@@ -914,7 +915,9 @@ def _train(self, plan, shuffle: bool, report) -> None:
 def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, float]:
     """One epoch with all that belongs to it; returns its losses and metrics."""
     epoch = len(self.history)
-    before = self.theta.copy(), self.state.copy(), copy.deepcopy(self._memory)
+    fixed = {"decayed", *self.optimizer.scratch}
+    memory = {name: value if name in fixed else copy.deepcopy(value) for name, value in self._memory.items()}
+    before = self.theta.copy(), self.state.copy(), memory
     for callback in plan.callbacks:
         callback.on_epoch_begin(self, epoch)
     try:
