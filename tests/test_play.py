@@ -340,7 +340,7 @@ def test_equations_named_in_the_script_exist():
 
 
 def test_weight_and_place(docs):  # noqa: F811
-    own = [docs / PAGE, *(docs / "site_libs").glob("play*")]
+    own = [docs / PAGE, *(docs / "play").iterdir()]
     assert len(own) == 4 and sum(path.stat().st_size for path in own) <= PAGE_LIMIT
-    users = [path.name for path in docs.rglob("*.html") if "play-data.js" in path.read_text(encoding="utf-8")]
+    users = [path.name for path in docs.rglob("*.html") if "play/play.js" in path.read_text(encoding="utf-8")]
     assert users == [PAGE]

@@ -289,7 +289,10 @@
     pen.stroke();
   };
   const begin = (point) => { if (state.example !== null) clear(); state.strokes.push([point]); readStrokes(); };
-  const extend = (point) => { state.strokes[state.strokes.length - 1].push(point); readStrokes(); };
+  const extend = (point) => { state.strokes[state.strokes.length - 1].push(point); };
+  let frame = 0;   // while a stroke is drawn, it is read once a frame of the screen
+  const readSoon = () => { frame = frame || requestAnimationFrame(readNow); };
+  const readNow = () => { cancelAnimationFrame(frame); frame = 0; readStrokes(); };
   const inside = (value) => Math.max(0, Math.min(1, value));
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -305,8 +308,17 @@
     lift();
     begin(at(event));
   });
-  canvas.addEventListener("pointermove", (event) => { if (event.pointerId === pointer) extend(at(event)); });
-  const finish = (event) => { if (event.pointerId === pointer) { pointer = null; speak(); } };
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.pointerId !== pointer) return;
+    extend(at(event));
+    readSoon();
+  });
+  const finish = (event) => {
+    if (event.pointerId !== pointer) return;
+    pointer = null;
+    readNow();
+    speak();
+  };
   ["pointerup", "pointercancel"].forEach((name) => canvas.addEventListener(name, finish));
 
   // With the keyboard: arrows move by a sixteenth of the field, or by a quarter of that with Shift; the space bar
@@ -324,7 +336,7 @@
       else { begin([...keys.at]); keys.down = true; put(hint, "The pen is down: arrows draw, space lifts it."); }
     } else if (move) {
       keys.at = keys.at.map((value, axis) => inside(value + move[axis] / (event.shiftKey ? 64 : 16)));
-      if (keys.down) extend([...keys.at]);
+      if (keys.down) { extend([...keys.at]); readStrokes(); }
     } else if (event.key === "Escape") lift();
     else if (event.key === "Delete" || event.key === "Backspace") clear();
     else return;
