@@ -237,6 +237,7 @@
     const y = state.passes[top].h, best = argmax(y), second = argmax(y.map((value, j) => j === best ? -1 : value));
     const source = state.example === null ? ""
       : ` The image is a ${data.examples[state.example].digit} of the data set, held out of the training.`;
+    answer.setAttribute("aria-busy", String(pointer !== null || keys.down));   // said aloud when the stroke is done
     put(answer, !state.strokes.length && !source ? "Nothing is drawn. The numbers are those of an empty image."
       : `Read as <b>${best}</b>, probability ${percent(y[best])}; next ${second}, ${percent(y[second])}.${source}`);
   };
@@ -245,8 +246,7 @@
   const clear = () => {
     Object.assign(state, { strokes: [], example: null, pinned: layers.map(() => null) });
     lift();
-    readStrokes();
-    speak();
+    readNow();
   };
   const showExample = (i) => {
     Object.assign(state, { strokes: [], dots: [], example: i, pinned: layers.map(() => null) });
@@ -288,8 +288,11 @@
     pen.arc(x, y, 0.05 * size, 0, 7);
     pen.stroke();
   };
-  const begin = (point) => { if (state.example !== null) clear(); state.strokes.push([point]); readStrokes(); };
-  const extend = (point) => { state.strokes[state.strokes.length - 1].push(point); readStrokes(); };
+  const begin = (point) => { if (state.example !== null) clear(); state.strokes.push([point]); readNow(); };
+  const extend = (point) => { state.strokes[state.strokes.length - 1].push(point); };
+  let frame = 0;   // while a stroke is drawn, it is read once a frame of the screen
+  const readSoon = () => { frame = frame || requestAnimationFrame(readNow); };
+  const readNow = () => { cancelAnimationFrame(frame); frame = 0; readStrokes(); speak(); };
   const inside = (value) => Math.max(0, Math.min(1, value));
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -299,22 +302,31 @@
   let pointer = null;
   canvas.addEventListener("pointerdown", (event) => {
     if (!event.isPrimary || event.button) return;
+    lift();
+    keys.used = false;
     pointer = event.pointerId;
     canvas.setPointerCapture(pointer);
-    keys.used = false;
-    lift();
     begin(at(event));
   });
-  canvas.addEventListener("pointermove", (event) => { if (event.pointerId === pointer) extend(at(event)); });
-  const finish = (event) => { if (event.pointerId === pointer) { pointer = null; speak(); } };
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.pointerId !== pointer) return;
+    extend(at(event));
+    readSoon();
+  });
+  const finish = (event) => {
+    if (event.pointerId !== pointer) return;
+    pointer = null;
+    readNow();
+  };
   ["pointerup", "pointercancel"].forEach((name) => canvas.addEventListener(name, finish));
 
   // With the keyboard: arrows move by a sixteenth of the field, or by a quarter of that with Shift; the space bar
   // lowers and lifts the pen.
   const keys = { at: [0.5, 0.5], down: false, used: false };
   const lift = () => {
-    if (keys.down) speak();
+    const drew = keys.down;
     keys.down = false;
+    if (drew) speak();
     put(hint, "Draw a digit here.");
   };
   canvas.addEventListener("keydown", (event) => {
@@ -324,7 +336,7 @@
       else { begin([...keys.at]); keys.down = true; put(hint, "The pen is down: arrows draw, space lifts it."); }
     } else if (move) {
       keys.at = keys.at.map((value, axis) => inside(value + move[axis] / (event.shiftKey ? 64 : 16)));
-      if (keys.down) extend([...keys.at]);
+      if (keys.down) { extend([...keys.at]); readNow(); }
     } else if (event.key === "Escape") lift();
     else if (event.key === "Delete" || event.key === "Backspace") clear();
     else return;

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE, RESULT, DATA = "play", "exported", "play-data.js"
+PAGE, RESULT = "play", "exported"
+FILES = ("play.css", "data.js", "play.js")    # in the folder play/ of the site, beside the page
 TOOLS = Path(__file__).resolve().parent
 ROOT = TOOLS.parents[1]
 HEAD = "// Weights and held-out images of the network of nbs/play.ipynb, which trained it when the site was built.\n"
@@ -40,19 +41,22 @@ def write_data(target: Path, root: Path = ROOT) -> None:
 def copy_files(root: Path, out: Path) -> None:
     """Put the weights, the script and the style of the page into the site, if it has the page."""
     if (out / f"{PAGE}.html").exists():
-        write_data(out / "site_libs" / DATA, root)
-        for name in ("play.js", "play.css"):
-            shutil.copy(TOOLS / name, out / "site_libs")
+        folder = out / PAGE
+        folder.mkdir(exist_ok=True)
+        style, data, script = FILES
+        write_data(folder / data, root)
+        for name in (style, script):
+            shutil.copy(TOOLS / name, folder)
 
 
 def attach(page) -> None:
     """Let the page load what it needs, and put its still picture where the drawing field will be."""
     if page.path != f"{PAGE}.html":
         return
-    libs = page.up + "site_libs/"
-    page.soup.head.append(page.new("link", rel="stylesheet", href=libs + "play.css"))
-    for name in (DATA, "play.js"):
-        page.soup.head.append(page.new("script", src=libs + name, defer=""))
+    style, *scripts = (f"{page.up}{PAGE}/{name}" for name in FILES)
+    page.soup.head.append(page.new("link", rel="stylesheet", href=style))
+    for script in scripts:
+        page.soup.head.append(page.new("script", src=script, defer=""))
     place, still = page.soup.find(id="slugnet-play"), page.soup.find(id="play-still")
     if place is None or still is None:
         raise RuntimeError(f"nbs/{PAGE}.ipynb must have the elements slugnet-play and play-still")
