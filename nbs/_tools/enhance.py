@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bs4 import BeautifulSoup, Comment, Tag
+from bs4 import BeautifulSoup, Comment, NavigableString, Tag
 from lxml import etree
 
 EQUATION = re.compile(r"eq-[A-Za-z0-9_-]*[A-Za-z0-9]")
@@ -353,6 +353,18 @@ def tidy_text(page: Page) -> None:
         image["loading"] = "lazy"
     for figure in page.soup.select("figure > p"):
         figure.unwrap()
+    name_classes(page)
+
+
+def name_classes(page: Page) -> None:
+    """Mark the name of a class where it is defined, as the names of functions are."""
+    for word in page.soup.select("code span.kw"):
+        after = word.next_sibling
+        name = re.match(r" (\w+)", after) if word.get_text() == "class" and isinstance(after, NavigableString) else None
+        if name:
+            rest = after[name.end():]
+            after.replace_with(" ")
+            word.next_sibling.insert_after(page.new("span", name.group(1), cls="fu"), rest)
 
 
 def page_facts(page: Page, minutes: int, equations: int) -> Tag:
