@@ -398,10 +398,10 @@ def page_run(page: Page) -> Tag:
     """The command that opens the notebook of the page, and the notebook itself."""
     name = posixpath.splitext(page.path)[0]
     file = posixpath.basename(name) + ".ipynb"
-    command = page.new("span", page.new("code", f"make lab PAGE={name}"),
-                       page.new("button", cls="code-copy-button", type="button", aria_label="Copy the command"), cls="command")
-    command.button.append(page.new("i"))
-    row = page.new("dd", command, " in ", page.new("a", "a clone", href=page.link("index.html#run")), " opens it in Jupyter; ")
+    copy = page.new("button", page.new("i"), cls="code-copy-button", type="button", aria_label="Copy the command")
+    command = page.new("span", page.new("code", f"make lab PAGE={name}"), copy, cls="command")
+    clone = page.new("a", "a clone", href=page.link("index.html#run"))
+    row = page.new("dd", command, " in ", clone, " opens it in Jupyter; ")
     row.append(page.new("a", f"download {file}", href=file, download=file))
     return row
 
