@@ -1,15 +1,15 @@
 """The front page, the path through the book, the head of each page, running it, and printing it."""
+import ast
 import json
+import posixpath
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import pytest
 
 pytest.importorskip("nbdev", reason="the site's tests need the development dependencies: pip install -e .[dev]")
-import ast
-import posixpath
-
 import notebooks
 from bs4 import BeautifulSoup
 from site_browser import ROOT
@@ -50,7 +50,8 @@ def test_page_says_what_it_needs_and_gives(page):
     cell = notebooks.read(page)["cells"][1]
     text = notebooks.source(cell)
     found = re.fullmatch(r"\*\*Needs:\*\* (\S.*\.)\n\n\*\*Gives:\*\* (\S.*\.)", text)
-    assert cell["cell_type"] == "markdown" and found, "the second cell must be '**Needs:** ….', a blank line, '**Gives:** ….'"
+    form = "the second cell must be '**Needs:** ….', a blank line, '**Gives:** ….'"
+    assert cell["cell_type"] == "markdown" and found, form
     needs, gives = found.groups()
     for target in re.findall(r"\]\(([^)#]+)\.ipynb", needs):
         needed = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
@@ -93,7 +94,8 @@ def test_every_page_can_be_run(docs, page):
 
 
 def test_command_opens_the_notebook():
-    done = subprocess.run(["make", "-n", "lab", "PAGE=layers/dense"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "-n", "lab", "PAGE=layers/dense"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.search(r"jupyter lab .*--notebook-dir=nbs nbs/layers/dense\.ipynb", done.stdout)
 
 
@@ -127,13 +129,13 @@ def test_front_page_in_one_screen(browser, address, script):
     assert max(box["bottom"] for box in [title, film, *doors]) <= 800
     for row in (doors, columns):
         assert len(row) == 3 and len({round(box["top"]) for box in row}) == 1
-        assert all(a["right"] < b["left"] for a, b in zip(row, row[1:]))
+        assert all(a["right"] < b["left"] for a, b in pairwise(row))
     assert tab.locator(".front-hero button").count() == (3 if script else 0)
     if not script:
         assert tab.locator(".front-hero img").bounding_box()["width"] > 300
     tab.set_viewport_size({"width": 390, "height": 844})
     order = [box for part in tab.evaluate(BOXES, PARTS) for box in part]
-    assert all(a["bottom"] <= b["top"] for a, b in zip(order, order[1:])), "not below each other on a phone"
+    assert all(a["bottom"] <= b["top"] for a, b in pairwise(order)), "not below each other on a phone"
     context.close()
 
 
@@ -143,7 +145,8 @@ def test_equation_code_and_check(docs):
     line = code.select_one(".cell-output").get_text().strip().split("\n")[0]
     assert line in (ROOT / "slugnet" / "layers" / "dense.py").read_text(encoding="utf-8") and "X.T" in line
     assert "complex_step" in check.get_text() and check.select_one("ul.checks li")
-    assert [p.h3.get_text() for p in soup_of(docs, "index").select("#three-doors section.level3")] == ["Read", "Run", "Import"]
+    doors = soup_of(docs, "index").select("#three-doors section.level3 h3")
+    assert [door.get_text() for door in doors] == ["Read", "Run", "Import"]
 
 
 def test_readme_stays_plain():
@@ -175,7 +178,8 @@ def test_lost_page(visit):
 # ---- on paper
 
 CUT = """() => [...document.querySelectorAll("main .equation-formula, main pre, main table, main svg, main img")]
-  .filter(e => e.getClientRects().length && (e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 2))
+  .filter(e => e.getClientRects().length)
+  .filter(e => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 2)
   .map(e => e.outerHTML.slice(0, 90))"""
 
 
@@ -187,10 +191,11 @@ def test_page_on_paper(visit, page):
     tab.set_viewport_size({"width": 672, "height": 1000})     # A4 without its margins
     visit.open(f"{page}.html")
     tab.emulate_media(media="print")
-    for frame in ("#quarto-header", "#quarto-sidebar", ".page-navigation", ".site-footer", "main details:not([open])", ".code-copy-button"):
+    for frame in ("#quarto-header", "#quarto-sidebar", ".page-navigation", ".site-footer", ".code-copy-button",
+                  "main details:not([open])"):
         assert not tab.locator(frame).first.is_visible(), frame
-    colours = tab.evaluate("[...document.querySelectorAll('body, main p, pre, .katex')].slice(0, 40).map(e => getComputedStyle(e))"
-                           ".map(s => [s.color, s.backgroundColor])")
+    colours = tab.evaluate("[...document.querySelectorAll('body, main p, pre, .katex')].slice(0, 40)"
+                           ".map(e => getComputedStyle(e)).map(s => [s.color, s.backgroundColor])")
     assert {ink for ink, _ in colours} <= {"rgb(0, 0, 0)", "rgb(51, 51, 51)"}
     assert {paper for _, paper in colours} <= {"rgba(0, 0, 0, 0)", "rgb(255, 255, 255)"}
     assert tab.evaluate(CUT) == []

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bs4 import BeautifulSoup, Comment, Tag
+from bs4 import BeautifulSoup, Comment, NavigableString, Tag
 from lxml import etree
 
 EQUATION = re.compile(r"eq-[A-Za-z0-9_-]*[A-Za-z0-9]")
@@ -407,6 +407,18 @@ def tidy_text(page: Page) -> None:
         image["loading"] = "lazy"
     for figure in page.soup.select("figure > p"):
         figure.unwrap()
+    name_classes(page)
+
+
+def name_classes(page: Page) -> None:
+    """Mark the name of a class where it is defined, as the names of functions are."""
+    for word in page.soup.select("code span.kw"):
+        after = word.next_sibling
+        name = re.match(r" (\w+)", after) if word.get_text() == "class" and isinstance(after, NavigableString) else None
+        if name:
+            rest = after[name.end():]
+            after.replace_with(" ")
+            word.next_sibling.insert_after(page.new("span", name.group(1), cls="fu"), rest)
 
 
 def page_facts(page: Page, minutes: int, equations: int) -> Tag:
@@ -440,10 +452,10 @@ def page_run(page: Page) -> Tag:
     """The command that opens the notebook of the page, and the notebook itself."""
     name = posixpath.splitext(page.path)[0]
     file = posixpath.basename(name) + ".ipynb"
-    command = page.new("span", page.new("code", f"make lab PAGE={name}"),
-                       page.new("button", cls="code-copy-button", type="button", aria_label="Copy the command"), cls="command")
-    command.button.append(page.new("i"))
-    row = page.new("dd", command, " in ", page.new("a", "a clone", href=page.link("index.html#run")), " opens it in Jupyter; ")
+    copy = page.new("button", page.new("i"), cls="code-copy-button", type="button", aria_label="Copy the command")
+    command = page.new("span", page.new("code", f"make lab PAGE={name}"), copy, cls="command")
+    clone = page.new("a", "a clone", href=page.link("index.html#run"))
+    row = page.new("dd", command, " in ", clone, " opens it in Jupyter; ")
     row.append(page.new("a", f"download {file}", href=file, download=file))
     return row
 

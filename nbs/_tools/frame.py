@@ -51,7 +51,8 @@ def rebuild_head(page: Page, book: Book) -> None:
 def logo() -> str:
     """The drawing of nbs/favicon.svg without its colours, which the style sheet gives to the theme that is chosen."""
     svg = (Path(__file__).resolve().parents[1] / "favicon.svg").read_text(encoding="utf-8")
-    return re.sub(r"\s*<style>.*?</style>", "", svg, flags=re.DOTALL).replace("<svg ", '<svg class="logo" aria-hidden="true" ', 1)
+    plain_svg = re.sub(r"\s*<style>.*?</style>", "", svg, flags=re.DOTALL)
+    return plain_svg.replace("<svg ", '<svg class="logo" aria-hidden="true" ', 1)
 
 
 def rebuild_header(page: Page, book: Book) -> None:

@@ -379,7 +379,8 @@ def readme(root: Path = ROOT) -> str:
     notebook = nbformat.read(notebook_path("index", root), as_version=4)
     notebook.metadata["language_info"] = {"name": "python"}  # the fences of the code say so
     notebook.cells = [cell for cell in notebook.cells if "hide" not in directives(cell.source)]
-    notebook.cells = [printed(cell) if directives(cell.source).get("echo") == "false" else cell for cell in notebook.cells]
+    unseen = [directives(cell.source).get("echo") == "false" for cell in notebook.cells]
+    notebook.cells = [printed(cell) if hidden else cell for cell, hidden in zip(notebook.cells, unseen)]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.MULTILINE).strip()
