@@ -1,4 +1,4 @@
-"""Is anything slower with two BLAS threads than with one? Every work of the other tables, in turns with one and with two."""
+"""Is anything slower with two BLAS threads than with one? The works of the other tables, in turns with each."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -56,7 +56,8 @@ def works() -> Iterator[tuple[str, Callable[[], None]]]:
     yield "epoch, 784-1024-1024-10, adam, batch 256", training(mlp(784, 1024, 1024, 10), "adam", 256, 1024)
     yield "epoch, conv8-pool-conv16-pool-dense, sgd, batch 64", training(small_convolutions(), "sgd", 64, 640)
     yield "epoch, LeNet-5, adam, batch 64", training(lenet(), "adam", 64, 640)
-    yield "conv 3×3, 64→64 on 28×28, batch 64, both ways", layer_pass(Convolution(64, 3, padding="same"), (64, 64, 28, 28))
+    yield ("conv 3×3, 64→64 on 28×28, batch 64, both ways",
+           layer_pass(Convolution(64, 3, padding="same"), (64, 64, 28, 28)))
     for name, layer in (("batch normalisation", BatchNormalization()), ("dropout", Dropout(0.5)),
                         ("2×2 max pooling", MaxPooling(2))):
         yield f"{name} on (64, 16, 28, 28), both ways", layer_pass(layer, (64, 16, 28, 28))
