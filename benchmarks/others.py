@@ -22,7 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("mygrad", "neuralnetlib", "pydynet", "smallpebble")
-STEPS, BATCH, RATE = 100, 128, 0.05
+STEPS, BATCH, RATE = 32, 128, 0.05
 
 
 # ---- one process: a library trains
@@ -178,7 +178,7 @@ def prepare(path: Path) -> None:
              X=rng.random((STEPS * BATCH, 784), dtype=np.float32), y=rng.integers(0, 10, STEPS * BATCH))
 
 
-def measure(rounds: int = 30) -> list[dict]:
+def measure(rounds: int = 60) -> list[dict]:
     """Microseconds a step of slugnet and of each library that is there."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.npz"

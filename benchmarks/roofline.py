@@ -109,7 +109,7 @@ def measure() -> tuple[list[dict], dict]:
     before = peak_flops()
     rows = [{"name": name, "flops": flops, "bytes": size, "seconds": seconds_of(function, seconds=1.0)}
             for name, function, flops, size in work]
-    return rows, {"flops": max(before, peak_flops()), "memory": bandwidth(1 << 28), "cache": bandwidth(1 << 18)}
+    return rows, {"flops": max(before, peak_flops()), "memory": bandwidth(1 << 27), "cache": bandwidth(1 << 18)}
 
 
 if __name__ == "__main__":
