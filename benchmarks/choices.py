@@ -128,7 +128,8 @@ def pairs() -> list[tuple]:
     """The choices, each with its obvious alternative."""
     return [("Adam in blocks, in place, constants folded", "as written in the textbook",
              (adam(vectors(PARAMETERS), BLOCK), plain_adam(vectors(PARAMETERS)))),
-            ("Adam in blocks", "all of θ at once", (adam(vectors(PARAMETERS), BLOCK), adam(vectors(PARAMETERS), PARAMETERS))),
+            ("Adam in blocks", "all of θ at once",
+             (adam(vectors(PARAMETERS), BLOCK), adam(vectors(PARAMETERS), PARAMETERS))),
             ("dropout's mask from random bytes", "from random floats", masks(1 << 20)),
             ("a ReLU of 64 MB into its buffer", "into a new array", buffers((4096, 4096))),
             ("2×2 maxima with the batch last", "with the batch first", layouts((64, 16, 28, 28))),
@@ -153,6 +154,7 @@ if __name__ == "__main__":
     rows, by_block, by_length = measure()
     show("choices, one thread", write("choices", rows, blocks=by_block, calls=by_length))
     for row in rows:
-        print(f"{row['choice']:<46} {row['instead']:<28} {row['ours_ms']:>8.3f} {row['theirs_ms']:>8.3f} ms {row['ratio']:>5.2f}")
+        print(f"{row['choice']:<44} {row['instead']:<26} {row['ours_ms']:>8.3f} {row['theirs_ms']:>8.3f} ms "
+              f"{row['ratio']:>5.2f}")
     print("Adam by block: " + ", ".join(f"{row['block']}: {row['ms']:.2f} ms" for row in by_block))
     print("np.add by length: " + ", ".join(f"{row['n']}: {row['us']:.2f} µs" for row in by_length))

@@ -18,7 +18,8 @@ DEPTHS = (1, 2, 5, 10, 20, 50, 100)
 def network(depth: int, units: int) -> Model:
     """`depth` hidden layers and a softmax of ten classes, with a rate at which nothing overflows."""
     hidden = [Dense(units, activation=ReLU()) for _ in range(depth)]
-    return Model([*hidden, Dense(10, activation=Softmax())], loss=CategoricalCrossEntropy(), optimizer=SGD(1e-4), seed=0)
+    top = Dense(10, activation=Softmax())
+    return Model([*hidden, top], loss=CategoricalCrossEntropy(), optimizer=SGD(1e-4), seed=0)
 
 
 def series(name: str, sizes: tuple, cases: list[tuple], seconds: float) -> list[dict]:

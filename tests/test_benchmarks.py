@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import common, others, page  # noqa: E402
 
 NETWORKS = {"784-200-10": ("mlp", (784, 200, 10)), "64-64-10": ("mlp", (64, 64, 10)),
-            "784-1024-1024-10": ("mlp", (784, 1024, 1024, 10)), "convolutions": ("small_convolutions", ()), "LeNet-5": ("lenet", ())}
+            "784-1024-1024-10": ("mlp", (784, 1024, 1024, 10)), "convolutions": ("small_convolutions", ()),
+            "LeNet-5": ("lenet", ())}
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def test_adam_steps_as_there(torch) -> None:
         torch.nn.functional.cross_entropy(peer(torch.tensor(X)), torch.tensor(y)).backward()
         rule.step()
         model.fit(X, y, epochs=1, batch_size=32, progress=False)
-    common.same_loss(model.mean_loss(X, y), torch.nn.functional.cross_entropy(peer(torch.tensor(X)), torch.tensor(y)).item())
+    J = torch.nn.functional.cross_entropy(peer(torch.tensor(X)), torch.tensor(y))
+    common.same_loss(model.mean_loss(X, y), J.item())
 
 
 def test_different_losses_are_refused() -> None:
@@ -137,7 +139,8 @@ def test_growth_has_a_slope(torch) -> None:
     from benchmarks import growth
 
     rows = growth.measure((128, 256), (1, 2), seconds=0.0)
-    assert [(row["series"], row["size"]) for row in rows] == [("examples", 128), ("examples", 256), ("depth", 1), ("depth", 2)]
+    found = [(row["series"], row["size"]) for row in rows]
+    assert found == [("examples", 128), ("examples", 256), ("depth", 1), ("depth", 2)]
     assert growth.slope([{"series": "a", "size": n, "ms": 3 * n} for n in (1, 10, 100)], "a") == pytest.approx(1)
     for sizes in (growth.EXAMPLES, growth.DEPTHS):
         assert max(sizes) >= 100 * min(sizes)
@@ -150,6 +153,28 @@ def test_the_threads_are_given_back(torch) -> None:
     before = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
     assert two_over_one(square_product(8), rounds=1)["ratio"] > 0
     assert [pool["num_threads"] for pool in threadpoolctl.threadpool_info()] == before
+
+
+def test_training_respects_the_threads_that_the_user_set(torch) -> None:
+    import threadpoolctl
+    from benchmarks import networks
+    from slugnet.model import Callback
+
+    def numbers() -> set[int]:
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    class Watch(Callback):
+        def on_batch_end(self, model, step, logs):
+            assert numbers() == {1}
+    model, *_ = networks.pair(networks.mlp(64, 64, 10))
+    X, y = networks.examples(256, (64,))
+    with threadpoolctl.threadpool_limits(1):
+        model.fit(X, y, epochs=1, progress=False, callbacks=[Watch()])
+        assert numbers() == {1}
+    before = numbers()
+    model.fit(X, y, epochs=1, progress=False)
+    model.transform(X)
+    assert numbers() == before
 
 
 def test_work_is_counted(torch) -> None:
