@@ -283,7 +283,7 @@ def test_docstring_unfolds(visit):
     visit.open("activation.html")
     code = visit.tab.locator("div.exported code:has(.docstring-button) >> nth=0")
     rest = code.locator(".docstring-rest >> nth=0")
-    assert not rest.is_visible() and "    Parameters\n    ----------\n" in code.text_content()
+    assert not rest.is_visible() and "\n    Examples\n    --------\n" in code.text_content()
     code.locator(".docstring-button >> nth=0").click()
     assert rest.is_visible()
     assert visit.trouble == []
