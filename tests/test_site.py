@@ -161,3 +161,22 @@ def test_equation_pops_up(visit, docs):
     visit.tab.keyboard.press("Escape")
     assert visit.tab.locator(".equation-popup").count() == 0
     assert visit.trouble == []
+
+
+def test_docstring_unfolds(visit):
+    visit.open("activation.html")
+    code = visit.tab.locator("div.exported code:has(.docstring-button) >> nth=0")
+    rest = code.locator(".docstring-rest >> nth=0")
+    assert not rest.is_visible() and "\n    Examples\n    --------\n" in code.text_content()
+    code.locator(".docstring-button >> nth=0").click()
+    assert rest.is_visible()
+    assert visit.trouble == []
+
+
+def test_definitions_and_reference_lead_to_each_other(visit):
+    visit.open("layers/dense.html")
+    visit.tab.click("a.reference-name:text-is('Dense')")
+    assert visit.tab.url.endswith("reference/layers.dense.html#Dense")
+    visit.tab.click("section#Dense > .reference-links a:text-is('The dense layer')")
+    assert visit.tab.url.endswith("layers/dense.html#def-Dense")
+    assert visit.trouble == []

@@ -59,6 +59,22 @@
   };
   if (contents.length) { addEventListener("scroll", follow, { passive: true }); follow(); }
 
+  // ---- docstrings: the summary, and at a click the rest, which the API reference shows as tables
+  $$("div.exported code span.st").forEach((docstring) => {
+    const text = docstring.textContent, end = text.lastIndexOf('"""');
+    const start = text.search(/\n\n *(?:Parameters|Attributes|Returns|Yields|Raises|References|Examples)\n *-+\n/);
+    if (!text.startsWith('"""') || start < 0 || docstring.children.length) return;
+    const rest = Object.assign(document.createElement("span"), { textContent: text.slice(start, end), className: "docstring-rest", hidden: true });
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "docstring-button" });
+    button.setAttribute("aria-label", "The rest of the docstring");
+    button.setAttribute("aria-expanded", "false");
+    button.addEventListener("click", () => {
+      rest.hidden = !rest.hidden;
+      button.setAttribute("aria-expanded", String(!rest.hidden));
+    });
+    docstring.replaceChildren(text.slice(0, start), button, rest, text.slice(end));
+  });
+
   // ---- copying code
   $$(".code-copy-button").forEach((button) => button.addEventListener("click", async () => {
     try { await navigator.clipboard.writeText($("code", button.parentElement).textContent); } catch (e) { return; }
