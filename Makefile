@@ -21,8 +21,8 @@ test: .venv/dev  ## every test: notebooks, ledger, package, website
 
 peers: .venv/peers  ## install PyTorch, with which the tests in tests/peers compare; `make test` then runs them, too
 
-bench: .venv/bench  ## time slugnet beside PyTorch and scikit-learn
-	@for name in mlp convolution layers transform; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+bench: .venv/bench  ## time slugnet beside PyTorch and scikit-learn, and the pages of the site
+	@for name in mlp convolution layers transform site; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: .venv/dev  ## build the website in _docs
 	$(BIN)/python nbs/_tools/site.py
