@@ -51,10 +51,9 @@
   });
   const contents = $$("#TOC a").map((link) => [link, document.getElementById(decodeURIComponent(link.hash.slice(1)))])
     .filter(([, target]) => target);
-  const drawn = (element) => !element.checkVisibility || element.checkVisibility({ contentVisibilityAuto: true });
   const follow = () => {
     let here = contents[0];
-    contents.forEach((row) => { if (drawn(row[1]) && row[1].getBoundingClientRect().top < 120) here = row; });
+    contents.forEach((row) => { if (row[1].getBoundingClientRect().top < 120) here = row; });
     contents.forEach((row) => row[0].classList.toggle("active", row === here));
   };
   if (contents.length) { addEventListener("scroll", follow, { passive: true }); follow(); }
@@ -128,7 +127,8 @@
     const onlySymbols = list.every((word) => [...word].length === 1 || other.has(word));
     const hits = rows.map((row) => {
       const scores = wanted.map((forms, i) => Math.max(...forms.map((form) => score(row, form)), ...roots[i].map((root) => 0.6 * score(row, root))));
-      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1)) : 0;
+      const heading = list.length > 1 && wanted.every((forms, i) => [...forms, ...roots[i]].some((form) => (row.found.title + row.found.section).includes(` ${form}`)));
+      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1) + (heading ? 30 : 0)) : 0;
       const symbols = onlySymbols && /^notation/.test(row.href) && wanted.every((forms) => forms.some((form) => row.found.symbols.includes(` ${form} `)));
       return { row, score: sum * row.place + (symbols ? 200 : 0) };
     }).filter((hit) => hit.score > 0);
@@ -249,11 +249,16 @@
     popup.append(formula.cloneNode(true));
     $$("[id], [tabindex]", popup).forEach((e) => { e.removeAttribute("id"); e.removeAttribute("tabindex"); });
     document.body.append(popup);
-    const at = link.getBoundingClientRect(), size = popup.getBoundingClientRect();
-    const left = Math.min(Math.max(8, at.left), innerWidth - size.width - 8);
-    const below = at.bottom + 8 + size.height < innerHeight;
-    popup.style.left = `${left + scrollX}px`;
-    popup.style.top = `${(below ? at.bottom + 8 : at.top - size.height - 8) + scrollY}px`;
+    const here = popup;
+    const follow = () => {      // the link may move: while the page scrolls, or when what is above it is laid out
+      if (popup !== here) return;
+      const at = link.getBoundingClientRect(), size = popup.getBoundingClientRect();
+      const below = at.bottom + 8 + size.height < innerHeight;
+      popup.style.left = `${Math.min(Math.max(8, at.left), innerWidth - size.width - 8) + scrollX}px`;
+      popup.style.top = `${(below ? at.bottom + 8 : at.top - size.height - 8) + scrollY}px`;
+      requestAnimationFrame(follow);
+    };
+    follow();
   };
   $$('main a[href*="#eq-"]').forEach((link) => {
     link.addEventListener("mouseenter", () => show(link));
