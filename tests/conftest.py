@@ -1,6 +1,7 @@
 """The order of the tests, what a run says at its end, and the rule that nothing is skipped where everything must run."""
 import importlib.util
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def pytest_terminal_summary(terminalreporter) -> None:
             if name == "onnx":
                 cases = sum("test_onnx.py::test_node" in other.nodeid for other in passed)
                 terminalreporter.write_line(f"ONNX: {text}; {cases} passed.")
+    left_out = Counter(report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                       for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in left_out.items():
+        terminalreporter.write_line(f"left out: {count} test{'s' * (count > 1)}: {reason.removeprefix('Skipped: ')}")
     if LEAVE_OUT_PEERS:
         terminalreporter.write_line("left out: tests/peers, which compare with PyTorch; `make peers` installs it.")
 

@@ -203,8 +203,8 @@ def add_to_search(page: Page, row: dict, element) -> None:
             row["names"] += [element["id"], *([number.get_text().strip("()")] if number else [])]
     elif element.name == "td" and is_symbol(element):
         row["symbols"].append(plain_text(element))
-    elif page.path.startswith("ledger") and element.name == "td":
-        return      # its equations are found where they are derived
+    elif page.path.startswith(("ledger", "notation")) and element.name == "td":
+        return      # equations and symbols are found where they are defined
     elif not page.path.startswith("reference/") or (element.name == "p" and not classes and not row["text"]):
         row["text"].append(plain_text(element))
 
@@ -212,8 +212,8 @@ def add_to_search(page: Page, row: dict, element) -> None:
 def search_entries(page: Page) -> list[dict]:
     """What the search looks through: an entry for the page and one for each of its sections.
 
-    It is loaded with the first search, so it is kept small: a page's title stands in its first entry only, and a word
-    of its code in the first entry that has it, where no prose has it.
+    It is loaded with the first search, so it is kept small: a page's address and title stand in its first entry only,
+    and a word of its code in the first entry that has it, where no prose has it.
     """
     title = page.soup.h1.get_text(" ", strip=True) if page.soup.h1 else page.path
     rows = [search_row(page, title)]
@@ -235,6 +235,7 @@ def search_entries(page: Page) -> list[dict]:
         known |= {word.lower() for word in fresh}
     for row in rows[1:]:
         del row["title"]
+        row["href"] = row["href"].removeprefix(page.path)
     return [{key: value for key, value in row.items() if value or key == "title"} for row in rows]
 
 

@@ -51,10 +51,9 @@
   });
   const contents = $$("#TOC a").map((link) => [link, document.getElementById(decodeURIComponent(link.hash.slice(1)))])
     .filter(([, target]) => target);
-  const drawn = (element) => !element.checkVisibility || element.checkVisibility({ contentVisibilityAuto: true });
   const follow = () => {
     let here = contents[0];
-    contents.forEach((row) => { if (drawn(row[1]) && row[1].getBoundingClientRect().top < 120) here = row; });
+    contents.forEach((row) => { if (row[1].getBoundingClientRect().top < 120) here = row; });
     contents.forEach((row) => row[0].classList.toggle("active", row === here));
   };
   if (contents.length) { addEventListener("scroll", follow, { passive: true }); follow(); }
@@ -98,11 +97,15 @@
   const spellings = (word) => [...new Set([word, word.replace(/is(?=[aei]|$)/g, "iz"), word.replace(/iz(?=[aei]|$)/g, "is"),
     word.replace(/our/g, "or"), word.replace(/or(?=s?$)/, "our"), word.replace(/yz/g, "ys"), word.replace(/(?<=[^s]{3})s$/, ""),
     word.replace(/tre$/, "ter"), word.replace(/ter$/, "tre"), ...(other.has(word) ? [other.get(word)] : [])])];
+  const stems = (word) => [word.replace(/(?<=\w{4})(?:ing|ion|ed)$/, "")];
   const bare = (list) => list.filter((word) => !/^(?:the|a|an|of|and|to|in|on|for)$/.test(word)).join(" ");
   const keys = ["title", "section", "names", "symbols", "text", "code"];
-  const place = (href) => /^reference\//.test(href) ? 0.5 : /^(?:ledger|mistakes|elsewhere|notation|index)/.test(href) ? 0.7 : 1;
+  const place = (href) => /^reference\//.test(href) ? 0.4 : /^(?:ledger|mistakes|elsewhere|notation|index|plot)|#(?:sources|exercises)$/.test(href) ? 0.7 : 1;
   const prepare = (row, at, all) => {
-    row.title = row.title || all[at - 1].title;     // written once a page
+    if (!row.title) {     // page and title are written once a page
+      row.title = all[at - 1].title;
+      row.href = all[at - 1].href.split("#")[0] + row.href;
+    }
     row.found = {};
     keys.forEach((key) => {
       let list = words([].concat(row[key] || []).join(" "));
@@ -136,11 +139,12 @@
   };
   const search = (query) => {
     const list = asked(query), phrase = bare(list), pages = new Map();
-    const wanted = (bare(list) ? list.filter((word) => bare([word])) : list).map(spellings);
+    const kept = bare(list) ? list.filter((word) => bare([word])) : list, wanted = kept.map(spellings), roots = kept.map(stems);
     const onlySymbols = list.every((word) => [...word].length === 1 || other.has(word));
     const hits = rows.map((row) => {
-      const scores = wanted.map((forms) => Math.max(...forms.map((form) => score(row, form))));
-      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1)) : 0;
+      const scores = wanted.map((forms, i) => Math.max(...forms.map((form) => score(row, form)), ...roots[i].map((root) => 0.6 * score(row, root))));
+      const heading = list.length > 1 && wanted.every((forms, i) => [...forms, ...roots[i]].some((form) => (row.found.title + row.found.section).includes(` ${form}`)));
+      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1) + (heading ? 30 : 0)) : 0;
       const symbols = onlySymbols && /^notation/.test(row.href) && wanted.every((forms) => forms.some((form) => row.found.symbols.includes(` ${form} `)));
       return { row, score: sum * row.place + (symbols ? 200 : 0) };
     }).filter((hit) => hit.score > 0);
@@ -261,11 +265,16 @@
     popup.append(formula.cloneNode(true));
     $$("[id], [tabindex]", popup).forEach((e) => { e.removeAttribute("id"); e.removeAttribute("tabindex"); });
     document.body.append(popup);
-    const at = link.getBoundingClientRect(), size = popup.getBoundingClientRect();
-    const left = Math.min(Math.max(8, at.left), innerWidth - size.width - 8);
-    const below = at.bottom + 8 + size.height < innerHeight;
-    popup.style.left = `${left + scrollX}px`;
-    popup.style.top = `${(below ? at.bottom + 8 : at.top - size.height - 8) + scrollY}px`;
+    const here = popup;
+    const follow = () => {      // the link may move: while the page scrolls, or when what is above it is laid out
+      if (popup !== here) return;
+      const at = link.getBoundingClientRect(), size = popup.getBoundingClientRect();
+      const below = at.bottom + 8 + size.height < innerHeight;
+      popup.style.left = `${Math.min(Math.max(8, at.left), innerWidth - size.width - 8) + scrollX}px`;
+      popup.style.top = `${(below ? at.bottom + 8 : at.top - size.height - 8) + scrollY}px`;
+      requestAnimationFrame(follow);
+    };
+    follow();
   };
   $$('main a[href*="#eq-"]').forEach((link) => {
     link.addEventListener("mouseenter", () => show(link));

@@ -214,7 +214,7 @@ def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
         (out / page.path).write_text(page.text(), encoding="utf-8")
         if page.notebook:
             shutil.copy(page.notebook, out / Path(page.path).with_suffix(".ipynb"))
-    (out / "search.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    (out / "search.json").write_text(json.dumps(rows, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     return {"pages": len(pages), "formulas": count, "equations": len(book.equations)}
 
 
