@@ -284,8 +284,15 @@ def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     elif X.dtype == dtype and batch.flags.c_contiguous:
         take_rows(X, rows, batch) if in_memory else X.take(rows, batch)
     else:
-        np.copyto(batch, self._rows(X, rows, tape, "rows"), casting="unsafe")
+        _copy_rows(self._rows(X, rows, tape, "rows"), batch)
     return batch
+
+
+def _copy_rows(X: np.ndarray, out: np.ndarray) -> None:
+    """Convert rows that lie one after the other to the dtype and the layout of `out`, as two plain matrices."""
+    if out.ndim > 2:
+        X, out = X.reshape(len(X), -1).T, np.moveaxis(out, 0, -1).reshape(-1, len(out))
+    np.copyto(out, X, casting="unsafe")
 
 
 def _rows(self, X: np.ndarray | Stored, rows, tape: Tape, name: str) -> np.ndarray:
@@ -440,8 +447,17 @@ def _named(self, vector: np.ndarray):
 
 def _decayed(self) -> np.ndarray:
     """1 for each entry of θ that weight decay reaches, else 0."""
-    marks = [np.full(math.prod(shape), decayed) for _, shape, decayed in self._network.parameters()]
-    return np.concatenate([[], *marks]).astype(self.dtype)
+    marks = np.zeros(self.theta.size, self.dtype)
+    for (_, view), (_, _, decayed) in zip(self._named(marks), self._network.parameters()):
+        view[...] = decayed
+    return marks
+
+
+def _remembered(self) -> dict | None:
+    """A copy of the optimizer's memory, which shares only what never changes; None if there is none."""
+    if self._memory is None:
+        return None
+    return {name: value if name == "decayed" else copy.deepcopy(value) for name, value in self._memory.items()}
 
 
 def _require_built(self) -> None:
@@ -852,7 +868,7 @@ class _Before:
 
     def __init__(self, model: "Model"):
         self.parts = [(part, dict(vars(part))) for part in (model, model._network, *leaves(model.layers))]
-        self.parts[0][1]["_memory"] = copy.deepcopy(model._memory)
+        self.parts[0][1]["_memory"] = model._remembered()
         self.generators = [(generator, generator.bit_generator.state)
                            for generator in (model._shuffler, model._noise, model._augmenter)]
         self.history, self.epochs = model.history, len(model.history)
@@ -915,9 +931,7 @@ def _train(self, plan, shuffle: bool, report) -> None:
 def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, float]:
     """One epoch with all that belongs to it; returns its losses and metrics."""
     epoch = len(self.history)
-    fixed = {"decayed", *self.optimizer.scratch}
-    memory = {name: value if name in fixed else copy.deepcopy(value) for name, value in self._memory.items()}
-    before = self.theta.copy(), self.state.copy(), memory
+    before = self.theta.copy(), self.state.copy(), self._remembered()
     for callback in plan.callbacks:
         callback.on_epoch_begin(self, epoch)
     try:
@@ -1405,6 +1419,7 @@ class Model:
     fit, loss_and_gradients, mean_loss = fit, loss_and_gradients, mean_loss
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
+    _remembered = _remembered
     _inputs_for, _require_values, _batch, _rows = _inputs_for, _require_values, _batch, _rows
     _targets, _targets_at = _targets, _targets_at
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
