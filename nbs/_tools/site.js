@@ -108,18 +108,17 @@
     }
     row.found = {};
     keys.forEach((key) => {
-      let list = words([].concat(row[key] || []).join(" "));
-      if (key === "names") {
-        list = list.concat((row.names || []).flatMap((name) => name.split(/(?<=[a-z])(?=[A-Z])|[_-]/)).map((part) => part.toLowerCase()));
-      }
+      const list = words([].concat(row[key] || []).join(" "));
       row.found[key] = ` ${list.join(" ")} `;
     });
+    const parts = (row.names || []).flatMap((name) => name.split(/(?<=[a-z])(?=[A-Z])|[_-]/)).map((part) => part.toLowerCase());
+    row.found.parts = ` ${parts.join(" ")} `;
     row.bare = { title: bare(words(row.title)), section: bare(words(row.section)) };
     row.place = place(row.href);
   };
   const load = () => loading || (loading = fetch(root.dataset.root + "search.json").then((answer) => answer.json())
     .then((found) => { found.forEach(prepare); rows = found; }, () => { rows = []; loading = null; }));
-  const weights = { names: [60, 25], title: [70, 35], symbols: [50, 0], section: [35, 20], text: [8, 5], code: [2, 1] };
+  const weights = { names: [60, 25], title: [70, 35], symbols: [50, 0], section: [35, 20], parts: [20, 10], text: [8, 5], code: [2, 1] };
   const score = (row, word) => {
     let total = 0;
     for (const [key, [whole, start]] of Object.entries(weights)) {
@@ -135,6 +134,7 @@
     else if (several && ` ${row.bare.title} `.includes(` ${phrase} `)) more += 25;
     if (row.bare.section === phrase) more += 30;
     else if (several && ` ${row.bare.section} `.includes(` ${phrase} `)) more += 20;
+    if (several && ["_", ""].some((link) => row.found.names.includes(` ${phrase.replace(/ /g, link)} `))) more += 60;     // confusion_matrix
     return more + (several && row.found.text.includes(` ${phrase}`) ? 15 : 0);
   };
   const search = (query) => {
@@ -144,7 +144,7 @@
     const hits = rows.map((row) => {
       const scores = wanted.map((forms, i) => Math.max(...forms.map((form) => score(row, form)), ...roots[i].map((root) => 0.6 * score(row, root))));
       const heading = list.length > 1 && wanted.every((forms, i) => [...forms, ...roots[i]].some((form) => (row.found.title + row.found.section).includes(` ${form}`)));
-      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1) + (heading ? 30 : 0)) : 0;
+      const sum = scores.every((s) => s > 0) ? scores.reduce((a, b) => a + b, together(row, phrase, list.length > 1) + (heading ? 60 : 0)) : 0;
       const symbols = onlySymbols && /^notation/.test(row.href) && wanted.every((forms) => forms.some((form) => row.found.symbols.includes(` ${form} `)));
       return { row, score: sum * row.place + (symbols ? 200 : 0) };
     }).filter((hit) => hit.score > 0);
