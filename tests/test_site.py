@@ -79,7 +79,7 @@ def address(docs) -> str:
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")    # not session: Playwright runs once at a time, and other modules import this fixture
 def browser():
     """Chromium without a window, for which no host but loopback exists."""
     if CHROMIUM is None:
