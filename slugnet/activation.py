@@ -158,25 +158,27 @@ def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return A.clip(0.0, np.inf, out=out)  # eq-activation-relu
 
 
-def relu_derivative(H: np.ndarray) -> np.ndarray:
+def relu_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The derivative of ReLU from its output: True where it is 1, False where it is 0.
 
     Parameters
     ----------
     H : numpy.ndarray, any shape
         Outputs of ReLU, or its inputs: they have the same sign.
+    out : numpy.ndarray, of the shape of H, optional
+        Where to write it as numbers, 1 and 0.
 
     Returns
     -------
-    numpy.ndarray of bool, of the shape of H
-        The derivative.
+    numpy.ndarray, of the shape of H
+        The derivative; truth values if `out` is not given.
 
     Examples
     --------
     >>> relu_derivative(np.array([0.0, 2.0]))
     array([False,  True])
     """
-    return H.real > 0  # eq-activation-relu-derivative
+    return np.greater(H.real, 0, out=out)  # eq-activation-relu-derivative
 
 # %% ../nbs/activation.ipynb #2b652756
 class ReLU(Elementwise):
@@ -196,7 +198,7 @@ class ReLU(Elementwise):
         return relu(A, out)
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        return relu_derivative(H)
+        return relu_derivative(H, out)
 
     def initializer(self) -> Initializer:
         return HeNormal()

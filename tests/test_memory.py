@@ -92,7 +92,8 @@ def test_a_step_allocates_nothing_large(traced, network, optimizer):
     X = X if network is mlp else X.reshape(-1, 1, 28, 28)
     model = Model(network(), loss=CategoricalCrossEntropy(), optimizer=OPTIMIZERS[optimizer](), seed=0)
     peaks = step_peaks(model, X, RNG.integers(0, 10, 512))
-    assert max(peaks[1:]) <= 64 * KB, peaks
+    limit = 96 if network is convolutional else 64  # Dropout draws 32 kB of random bytes, and compares them
+    assert max(peaks[1:]) <= limit * KB, peaks
 
 
 @pytest.mark.parametrize("network", [thinned, normalised, convolutional])
@@ -101,7 +102,8 @@ def test_nor_do_other_layers(traced, network):
     X = X.reshape(-1, 1, 28, 28) if network is convolutional else X
     model = Model(network(), loss=CategoricalCrossEntropy(), optimizer=Adam(1e-3), seed=0)
     peaks = step_peaks(model, X, RNG.integers(0, 10, 512))
-    assert max(peaks[1:]) <= 64 * KB, peaks
+    limit = 96 if network is convolutional else 64  # Dropout draws 32 kB of random bytes, and compares them
+    assert max(peaks[1:]) <= limit * KB, peaks
 
 
 @pytest.mark.parametrize("convert", [lambda X: X.astype(float), lambda X: (255 * X).astype(np.uint8), np.asfortranarray,
