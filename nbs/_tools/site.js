@@ -118,7 +118,7 @@
   };
   const load = () => loading || (loading = fetch(root.dataset.root + "search.json").then((answer) => answer.json())
     .then((found) => { found.forEach(prepare); rows = found; }, () => { rows = []; loading = null; }));
-  const weights = { names: [60, 25], title: [70, 35], symbols: [50, 0], section: [35, 20], parts: [20, 10], text: [8, 5], code: [2, 1] };
+  const weights = { names: [50, 15], title: [70, 35], symbols: [50, 0], section: [35, 20], parts: [20, 10], text: [8, 5], code: [2, 1] };
   const score = (row, word) => {
     let total = 0;
     for (const [key, [whole, start]] of Object.entries(weights)) {
@@ -130,11 +130,11 @@
   };
   const together = (row, phrase, several) => {   // more, where the words stand together, and most where nothing else does
     let more = 0;
-    if (row.bare.title === phrase) more += row.section ? 30 : 60;
+    if (row.bare.title === phrase) more += row.section ? 60 : 100;
     else if (several && ` ${row.bare.title} `.includes(` ${phrase} `)) more += 25;
     if (row.bare.section === phrase) more += 30;
     else if (several && ` ${row.bare.section} `.includes(` ${phrase} `)) more += 20;
-    if (several && ["_", ""].some((link) => row.found.names.includes(` ${phrase.replace(/ /g, link)} `))) more += 60;     // confusion_matrix
+    if (several && ["_", ""].some((link) => row.found.names.includes(` ${phrase.replace(/ /g, link)} `))) more += 40;     // confusion_matrix
     return more + (several && row.found.text.includes(` ${phrase}`) ? 15 : 0);
   };
   const search = (query) => {
