@@ -92,9 +92,9 @@ def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return np.maximum(A, 0, out=out)  # eq-activation-relu
 
 
-def relu_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The derivative of ReLU from its output: True where it is 1, False where it is 0; as numbers in `out`."""
-    return np.greater(H.real, 0, out=out)  # eq-activation-relu-derivative
+def relu_derivative(H: np.ndarray) -> np.ndarray:
+    """The derivative of ReLU from its output: True where it is 1, False where it is 0."""
+    return H.real > 0  # eq-activation-relu-derivative
 
 # %% ../nbs/activation.ipynb #2b652756
 class ReLU(Elementwise):
@@ -109,7 +109,7 @@ class ReLU(Elementwise):
         return relu(A, out)
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        return relu_derivative(H, out)
+        return relu_derivative(H)
 
     def initializer(self) -> Initializer:
         return HeNormal()
