@@ -23,6 +23,16 @@ class Activation(Component):
 
     Inputs are never changed, and results have the dtype of the inputs. `out`, where given, is written and
     returned; it must not be one of the arrays passed in.
+
+    Examples
+    --------
+    >>> class Square(Activation):
+    ...     def __call__(self, A, out=None):
+    ...         return np.multiply(A, A, out=out)
+    ...     def vjp(self, G, A, H, out=None):
+    ...         return np.multiply(G, 2 * A, out=out)
+    >>> Square()(np.array([3.0])), Square().vjp(np.array([1.0]), np.array([3.0]), np.array([9.0]))
+    (array([9.]), array([6.]))
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -60,15 +70,47 @@ class Activation(Component):
         raise NotImplementedError(f"{type(self).__name__} must define vjp(G, A, H, out)")
 
     def initializer(self) -> Initializer:
-        """The rule for the weights of a layer that ends in this activation, if it is told no other."""
+        """The rule for the weights of a layer that ends in this activation, if it is told no other.
+
+        Returns
+        -------
+        Initializer
+            GlorotUniform, unless the activation is of another kind.
+        """
         return GlorotUniform()
 
 # %% ../nbs/activation.ipynb #19aeae01
 class Elementwise(Activation):
-    """An activation that acts on each entry alone: a subclass gives φ and its derivative."""
+    """An activation that acts on each entry alone: a subclass gives φ and its derivative.
+
+    Examples
+    --------
+    >>> class Cube(Elementwise):
+    ...     def __call__(self, A, out=None):
+    ...         return np.power(A, 3, out=out)
+    ...     def derivative(self, A, H, out=None):
+    ...         return 3 * A**2
+    >>> Cube().vjp(np.array([10.0]), np.array([2.0]), np.array([8.0]))
+    array([120.])
+    """
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """φ′ at A, where H = φ(A); `out` may be written, but need not be."""
+        """φ′ at A, where H = φ(A); `out` may be written, but need not be.
+
+        Parameters
+        ----------
+        A : numpy.ndarray, any shape
+            What went into φ.
+        H : numpy.ndarray, of the shape of A
+            What came out.
+        out : numpy.ndarray, of the shape of A, optional
+            Room for the result, which may be left unused.
+
+        Returns
+        -------
+        numpy.ndarray, of the shape of A
+            φ′, an array of numbers or of truth values.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define derivative(A, H, out)")
 
     def vjp(self, G: np.ndarray, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -76,7 +118,13 @@ class Elementwise(Activation):
 
 # %% ../nbs/activation.ipynb #6a606942
 class Identity(Activation):
-    """φ(a) = a."""
+    """φ(a) = a.
+
+    Examples
+    --------
+    >>> Identity()(np.array([-1.0, 2.0]))
+    array([-1.,  2.])
+    """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return np.positive(A, out=out)
@@ -86,15 +134,51 @@ class Identity(Activation):
 
 # %% ../nbs/activation.ipynb #d476973b
 def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """max(a, 0) of each entry; for complex numbers, by their real part."""
+    """max(a, 0) of each entry; for complex numbers, by their real part.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs.
+
+    Examples
+    --------
+    >>> relu(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
     if np.iscomplexobj(A):
         return np.multiply(A, A.real > 0, out=out)
-    return np.maximum(A, 0, out=out)  # eq-activation-relu
+    return A.clip(0.0, np.inf, out=out)  # eq-activation-relu
 
 
-def relu_derivative(H: np.ndarray) -> np.ndarray:
-    """The derivative of ReLU from its output: True where it is 1, False where it is 0."""
-    return H.real > 0  # eq-activation-relu-derivative
+def relu_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """The derivative of ReLU from its output: True where it is 1, False where it is 0.
+
+    Parameters
+    ----------
+    H : numpy.ndarray, any shape
+        Outputs of ReLU, or its inputs: they have the same sign.
+    out : numpy.ndarray, of the shape of H, optional
+        Where to write it as numbers, 1 and 0.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of H
+        The derivative; truth values if `out` is not given.
+
+    Examples
+    --------
+    >>> relu_derivative(np.array([0.0, 2.0]))
+    array([False,  True])
+    """
+    return np.greater(H.real, 0, out=out)  # eq-activation-relu-derivative
 
 # %% ../nbs/activation.ipynb #2b652756
 class ReLU(Elementwise):
@@ -103,25 +187,68 @@ class ReLU(Elementwise):
     References
     ----------
     *Deep Learning* (2016), section 6.3.1. Nair and Hinton, ICML 2010.
+
+    Examples
+    --------
+    >>> ReLU()(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return relu(A, out)
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        return relu_derivative(H)
+        return relu_derivative(H, out)
 
     def initializer(self) -> Initializer:
         return HeNormal()
 
 # %% ../nbs/activation.ipynb #a73f8a31
 def leaky_relu(A: np.ndarray, slope: float, out: np.ndarray | None = None) -> np.ndarray:
-    """a where a > 0, slope · a elsewhere."""
+    """a where a > 0, slope · a elsewhere.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    slope : float
+        α, the slope below zero.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs.
+
+    Examples
+    --------
+    >>> leaky_relu(np.array([-1.0, 2.0]), slope=0.25)
+    array([-0.25,  2.  ])
+    """
     return np.multiply(A, leaky_relu_derivative(A, slope), out=out)  # eq-activation-leaky
 
 
 def leaky_relu_derivative(H: np.ndarray, slope: float) -> np.ndarray:
-    """The derivative of the leaky ReLU from its output, which has the sign of its input."""
+    """The derivative of the leaky ReLU from its output, which has the sign of its input.
+
+    Parameters
+    ----------
+    H : numpy.ndarray, any shape
+        Outputs of the leaky ReLU, or its inputs.
+    slope : float
+        α, the slope below zero.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of H
+        1 where H is above zero, `slope` elsewhere.
+
+    Examples
+    --------
+    >>> leaky_relu_derivative(np.array([-0.25, 2.0]), slope=0.25)
+    array([0.25, 1.  ])
+    """
     return np.where(H.real > 0, H.dtype.type(1), slope)  # eq-activation-leaky-derivative
 
 # %% ../nbs/activation.ipynb #3de75579
@@ -141,6 +268,11 @@ class LeakyReLU(Elementwise):
     References
     ----------
     Maas, Hannun and Ng, ICML 2013.
+
+    Examples
+    --------
+    >>> LeakyReLU(slope=0.25)(np.array([-1.0, 2.0]))
+    array([-0.25,  2.  ])
     """
 
     def __init__(self, slope: float = 0.01):
@@ -157,7 +289,25 @@ class LeakyReLU(Elementwise):
 
 # %% ../nbs/activation.ipynb #4a6ed237
 def tanh_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The derivative of tanh from its output, 1 − h²."""
+    """The derivative of tanh from its output, 1 − h².
+
+    Parameters
+    ----------
+    H : numpy.ndarray, any shape
+        Outputs of tanh.
+    out : numpy.ndarray, of the shape of H, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of H
+        The derivative, from 0 to 1.
+
+    Examples
+    --------
+    >>> tanh_derivative(np.array([0.0, 0.5]))
+    array([1.  , 0.75])
+    """
     out = np.multiply(H, H, out=out)
     return np.subtract(1, out, out=out)  # eq-activation-tanh-derivative
 
@@ -168,6 +318,11 @@ class Tanh(Elementwise):
     References
     ----------
     *Deep Learning* (2016), section 6.3.2.
+
+    Examples
+    --------
+    >>> Tanh()(np.array([0.0, 20.0]))
+    array([0., 1.])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -178,18 +333,70 @@ class Tanh(Elementwise):
 
 # %% ../nbs/activation.ipynb #bafe065d
 def negative_size(A: np.ndarray) -> np.ndarray:
-    """−|a| of each entry; for complex numbers, a or −a, whichever has the negative real part."""
+    """−|a| of each entry; for complex numbers, a or −a, whichever has the negative real part.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Any numbers.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        Numbers whose real part is not positive.
+
+    Examples
+    --------
+    >>> negative_size(np.array([3.0, -2.0]))
+    array([-3., -2.])
+    """
     return np.where(A.real > 0, -A, A)
 
 
 def sigmoid(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """σ(a) = 1 / (1 + e⁻ᵃ) of each entry, for entries of any size."""
+    """σ(a) = 1 / (1 + e⁻ᵃ) of each entry, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        Probabilities, from 0 to 1.
+
+    Examples
+    --------
+    >>> sigmoid(np.array([0.0, 1000.0, -1000.0]))
+    array([0.5, 1. , 0. ])
+    """
     E = np.exp(negative_size(A))
     return np.divide(np.where(A.real > 0, 1, E), 1 + E, out=out)  # eq-activation-sigmoid-stable
 
 
 def sigmoid_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The derivative of the sigmoid from its output, h(1 − h)."""
+    """The derivative of the sigmoid from its output, h(1 − h).
+
+    Parameters
+    ----------
+    H : numpy.ndarray, any shape
+        Outputs of the sigmoid.
+    out : numpy.ndarray, of the shape of H, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of H
+        The derivative, from 0 to ¼.
+
+    Examples
+    --------
+    >>> sigmoid_derivative(np.array([0.5, 1.0]))
+    array([0.25, 0.  ])
+    """
     out = np.subtract(1, H, out=out)
     return np.multiply(H, out, out=out)  # eq-activation-sigmoid-derivative
 
@@ -200,6 +407,11 @@ class Sigmoid(Elementwise):
     References
     ----------
     *Deep Learning* (2016), sections 3.10 and 6.2.2.2.
+
+    Examples
+    --------
+    >>> Sigmoid()(np.array([0.0, 1000.0]))
+    array([0.5, 1. ])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -210,7 +422,25 @@ class Sigmoid(Elementwise):
 
 # %% ../nbs/activation.ipynb #8c4dba5b
 def softplus(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """log(1 + eᵃ) of each entry, for entries of any size."""
+    """log(1 + eᵃ) of each entry, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs, not negative.
+
+    Examples
+    --------
+    >>> softplus(np.array([0.0, 1000.0])).round(3)
+    array([6.93e-01, 1.00e+03])
+    """
     return np.add(relu(A), np.log1p(np.exp(negative_size(A))), out=out)  # eq-activation-softplus-stable
 
 # %% ../nbs/activation.ipynb #f50984ba
@@ -220,6 +450,11 @@ class Softplus(Elementwise):
     References
     ----------
     *Deep Learning* (2016), section 3.10. Dugas and others, NIPS 2000.
+
+    Examples
+    --------
+    >>> Softplus()(np.array([0.0, 1000.0])).round(3)
+    array([6.93e-01, 1.00e+03])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -230,13 +465,51 @@ class Softplus(Elementwise):
 
 # %% ../nbs/activation.ipynb #9fdcee80
 def elu(A: np.ndarray, alpha: float, out: np.ndarray | None = None) -> np.ndarray:
-    """a where a > 0, alpha · (eᵃ − 1) elsewhere, for entries of any size."""
+    """a where a > 0, alpha · (eᵃ − 1) elsewhere, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    alpha : float
+        How far down the outputs go, above 0.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs, above −alpha.
+
+    Examples
+    --------
+    >>> elu(np.array([-1000.0, 0.0, 2.0]), alpha=0.5)
+    array([-0.5,  0. ,  2. ])
+    """
     below = np.where(A.real > 0, 0, A)  # no-mutant [>]: both sides are 0 at 0
     return np.add(relu(A), alpha * np.expm1(below), out=out)  # eq-activation-elu
 
 
 def elu_derivative(H: np.ndarray, alpha: float) -> np.ndarray:
-    """The derivative of ELU from its output, which has the sign of its input."""
+    """The derivative of ELU from its output, which has the sign of its input.
+
+    Parameters
+    ----------
+    H : numpy.ndarray, any shape
+        Outputs of ELU.
+    alpha : float
+        How far down the outputs go.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of H
+        1 where H is above zero, h + alpha elsewhere.
+
+    Examples
+    --------
+    >>> elu_derivative(np.array([-0.5, 2.0]), alpha=1.0)
+    array([0.5, 1. ])
+    """
     return np.where(H.real > 0, H.dtype.type(1), H + alpha)  # eq-activation-elu-derivative
 
 # %% ../nbs/activation.ipynb #b25f7f92
@@ -256,6 +529,11 @@ class ELU(Elementwise):
     References
     ----------
     Clevert, Unterthiner and Hochreiter, ICLR 2016.
+
+    Examples
+    --------
+    >>> ELU(alpha=0.5)(np.array([-1000.0, 2.0]))
+    array([-0.5,  2. ])
     """
 
     def __init__(self, alpha: float = 1.0):
@@ -272,12 +550,50 @@ class ELU(Elementwise):
 
 # %% ../nbs/activation.ipynb #c4724f9e
 def silu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """a σ(a) of each entry, for entries of any size."""
+    """a σ(a) of each entry, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs.
+
+    Examples
+    --------
+    >>> silu(np.array([0.0, 2.0])).round(3)
+    array([0.   , 1.762])
+    """
     return np.multiply(A, sigmoid(A, out), out=out)  # eq-activation-silu
 
 
 def silu_derivative(A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The derivative of SiLU from its input and its output, σ(a) + h(1 − σ(a))."""
+    """The derivative of SiLU from its input and its output, σ(a) + h(1 − σ(a)).
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        What went into SiLU.
+    H : numpy.ndarray, of the shape of A
+        What came out.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The derivative.
+
+    Examples
+    --------
+    >>> silu_derivative(np.array([0.0]), np.array([0.0]))
+    array([0.5])
+    """
     gate = sigmoid(A)
     return np.add(gate, np.multiply(H, 1 - gate, out=out), out=out)  # eq-activation-silu-derivative
 
@@ -288,6 +604,11 @@ class SiLU(Elementwise):
     References
     ----------
     Elfwing, Uchibe and Doya, Neural Networks 107 (2018). Ramachandran, Zoph and Le (2017).
+
+    Examples
+    --------
+    >>> SiLU()(np.array([0.0, 2.0])).round(3)
+    array([0.   , 1.762])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -306,12 +627,50 @@ def _gate(A: np.ndarray) -> np.ndarray:
 
 
 def gelu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """GELU of each entry in the tanh form, for entries of any size."""
+    """GELU of each entry in the tanh form, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs.
+
+    Examples
+    --------
+    >>> gelu(np.array([0.0, 2.0])).round(3)
+    array([0.   , 1.955])
+    """
     return np.multiply(A, _gate(A), out=out)  # eq-activation-gelu
 
 
 def gelu_derivative(A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The derivative of GELU in the tanh form, from its input and its output."""
+    """The derivative of GELU in the tanh form, from its input and its output.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        What went into GELU.
+    H : numpy.ndarray, of the shape of A
+        What came out of `gelu`.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The derivative.
+
+    Examples
+    --------
+    >>> gelu_derivative(np.array([0.0]), np.array([0.0]))
+    array([0.5])
+    """
     gate = _gate(A)
     rest = H * (1 - gate)
     rest = 2 * math.sqrt(2 / math.pi) * (rest + 3 * 0.044715 * (rest * A) * A)
@@ -319,7 +678,28 @@ def gelu_derivative(A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None)
 
 # %% ../nbs/activation.ipynb #8459528f
 def normal_cdf(A: np.ndarray) -> np.ndarray:
-    """Φ(a), the probability that a standard normal number is below each entry, through SciPy."""
+    """Φ(a), the probability that a standard normal number is below each entry, through SciPy.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Any real numbers.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        Probabilities, from 0 to 1.
+
+    Raises
+    ------
+    ImportError
+        If SciPy, the extra `scipy`, is not installed.
+
+    Examples
+    --------
+    >>> normal_cdf(np.array([0.0, 1.96])).round(3)
+    array([0.5  , 0.975])
+    """
     try:
         from scipy.special import erfc
     except ImportError:
@@ -328,12 +708,58 @@ def normal_cdf(A: np.ndarray) -> np.ndarray:
 
 
 def gelu_exact(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """GELU of each entry, a Φ(a), for entries of any size."""
+    """GELU of each entry, a Φ(a), for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        Pre-activations, real.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The outputs.
+
+    Raises
+    ------
+    ImportError
+        If SciPy, the extra `scipy`, is not installed.
+
+    Examples
+    --------
+    >>> gelu_exact(np.array([0.0, 2.0])).round(3)
+    array([0.   , 1.954])
+    """
     return np.multiply(A, normal_cdf(A), out=out)  # eq-activation-gelu-exact
 
 
 def gelu_exact_derivative(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The derivative of the exact GELU from its input."""
+    """The derivative of the exact GELU from its input.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, any shape
+        What went into the exact GELU, real.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        The derivative.
+
+    Raises
+    ------
+    ImportError
+        If SciPy, the extra `scipy`, is not installed.
+
+    Examples
+    --------
+    >>> gelu_exact_derivative(np.array([0.0]))
+    array([0.5])
+    """
     density = np.exp(-A * A / 2) / math.sqrt(2 * math.pi)
     return np.add(normal_cdf(A), A * density, out=out)  # eq-activation-gelu-exact-derivative
 
@@ -356,6 +782,11 @@ class GELU(Elementwise):
     References
     ----------
     Hendrycks and Gimpel, arXiv:1606.08415 (2016).
+
+    Examples
+    --------
+    >>> GELU()(np.array([0.0, 2.0])).round(3)
+    array([0.   , 1.955])
     """
 
     def __init__(self, exact: bool = False):
@@ -372,13 +803,52 @@ class GELU(Elementwise):
 
 # %% ../nbs/activation.ipynb #2c1b577b
 def softmax_vjp(G: np.ndarray, S: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in the logits, from the gradient G in the softmax S of each row."""
+    """The gradient in the logits, from the gradient G in the softmax S of each row.
+
+    Parameters
+    ----------
+    G : numpy.ndarray, shape (m, K)
+        The gradient in the probabilities.
+    S : numpy.ndarray, shape (m, K)
+        The probabilities, as `softmax` gave them.
+    out : numpy.ndarray, shape (m, K), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, K)
+        The gradient in the logits; its rows sum to 0.
+
+    Examples
+    --------
+    >>> softmax_vjp(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]))
+    array([[ 0.25, -0.25]])
+    """
     out = np.subtract(G, np.sum(G * S, axis=-1, keepdims=True), out=out)
     return np.multiply(S, out, out=out)  # eq-activation-softmax-batch
 
 # %% ../nbs/activation.ipynb #a5c6f281
 def softmax(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Softmax of each row, that is along the last axis, for entries of any size."""
+    """Softmax of each row, that is along the last axis, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, shape (m, K), or any other with an axis
+        Logits.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        Probabilities, which sum to 1 along the last axis.
+
+    Examples
+    --------
+    >>> softmax(np.array([[1000.0, 1000.0], [0.0, -1000.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
     M = A.real.max(axis=-1, keepdims=True)
     S = np.subtract(A, M, out=out)  # eq-activation-softmax-shift
     np.exp(S, out=S)
@@ -392,6 +862,12 @@ class Softmax(Activation):
     References
     ----------
     *Deep Learning* (2016), sections 4.1 and 6.2.2.3.
+
+    Examples
+    --------
+    >>> Softmax()(np.array([[1000.0, 1000.0], [0.0, -1000.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -402,14 +878,52 @@ class Softmax(Activation):
 
 # %% ../nbs/activation.ipynb #4773145f
 def log_softmax(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Logarithm of the softmax of each row, that is along the last axis, for entries of any size."""
+    """Logarithm of the softmax of each row, that is along the last axis, for entries of any size.
+
+    Parameters
+    ----------
+    A : numpy.ndarray, shape (m, K), or any other with an axis
+        Logits.
+    out : numpy.ndarray, of the shape of A, optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, of the shape of A
+        Logarithms of probabilities.
+
+    Examples
+    --------
+    >>> log_softmax(np.array([[0.0, 1000.0]]))
+    array([[-1000.,     0.]])
+    """
     Z = np.subtract(A, A.real.max(axis=-1, keepdims=True), out=out)
     Z -= np.log(np.sum(np.exp(Z), axis=-1, keepdims=True))  # eq-activation-log-softmax-stable
     return Z
 
 # %% ../nbs/activation.ipynb #77b337f4
 def log_softmax_vjp(G: np.ndarray, Z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """The gradient in the logits, from the gradient G in the log-softmax Z of each row."""
+    """The gradient in the logits, from the gradient G in the log-softmax Z of each row.
+
+    Parameters
+    ----------
+    G : numpy.ndarray, shape (m, K)
+        The gradient in the logarithms of the probabilities.
+    Z : numpy.ndarray, shape (m, K)
+        These logarithms, as `log_softmax` gave them.
+    out : numpy.ndarray, shape (m, K), optional
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m, K)
+        The gradient in the logits; its rows sum to 0.
+
+    Examples
+    --------
+    >>> log_softmax_vjp(np.array([[1.0, 0.0]]), np.log([[0.5, 0.5]]))
+    array([[ 0.5, -0.5]])
+    """
     total = np.sum(G, axis=-1, keepdims=True)
     return np.subtract(G, np.exp(Z) * total, out=out)  # eq-activation-log-softmax-vjp
 
@@ -420,6 +934,11 @@ class LogSoftmax(Activation):
     References
     ----------
     *Deep Learning* (2016), section 6.2.2.3. Blanchard, Higham and Higham, IMA J. Numer. Anal. 41 (2021).
+
+    Examples
+    --------
+    >>> LogSoftmax()(np.array([[0.0, 1000.0]]))
+    array([[-1000.,     0.]])
     """
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
