@@ -290,7 +290,7 @@ def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
 
 def _copy_rows(X: np.ndarray, out: np.ndarray) -> None:
     """Convert rows that lie one after the other to the dtype and the layout of `out`, as two plain matrices."""
-    if out.ndim > 2:  # no-mutant [>]: a matrix turned is the same matrix
+    if out.ndim > 2:  # no-mutant: the same either way, but slower or longer
         X, out = X.reshape(len(X), -1).T, np.moveaxis(out, 0, -1).reshape(-1, len(out))
     np.copyto(out, X, casting="unsafe")
 
@@ -1006,7 +1006,7 @@ def _measure(self, plan, tapes: dict) -> dict[str, float]:
 
 def _rows_at_once(batch_size: int, tapes: dict) -> int:
     """How many rows to evaluate at a time: as many as fit into 16 MB, at least a batch, at most 1,024."""
-    sizes = [sum(array.nbytes for page in tape._pages.values() for array in page.values()
+    sizes = [sum(array.nbytes for page in tape._pages.values() for array in page.values()  # no-mutant: as below
                  if isinstance(array, np.ndarray)) / m for m, tape in tapes.items()]  # no-mutant: as below
     each = max([1, *sizes])  # no-mutant: as below
     return min(1024, max(batch_size, int((1 << 24) // each)))  # no-mutant: any size gives the same
