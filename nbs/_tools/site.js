@@ -111,7 +111,7 @@
       const list = words([].concat(row[key] || []).join(" "));
       row.found[key] = ` ${list.join(" ")} `;
     });
-    const parts = (row.names || []).flatMap((name) => name.split(/(?<=[a-z])(?=[A-Z])|[_-]/)).map((part) => part.toLowerCase());
+    const parts = (row.names || []).map((name) => name.split(/(?<=[a-z])(?=[A-Z])|[_-]/)).filter((part) => part.length > 1).flat().map((part) => part.toLowerCase());
     row.found.parts = ` ${parts.join(" ")} `;
     row.bare = { title: bare(words(row.title)), section: bare(words(row.section)) };
     row.place = place(row.href);
@@ -134,7 +134,7 @@
     else if (several && ` ${row.bare.title} `.includes(` ${phrase} `)) more += 25;
     if (row.bare.section === phrase) more += 30;
     else if (several && ` ${row.bare.section} `.includes(` ${phrase} `)) more += 20;
-    if (several && ["_", ""].some((link) => row.found.names.includes(` ${phrase.replace(/ /g, link)} `))) more += 40;     // confusion_matrix
+    if (several && ["_", ""].some((link) => row.found.names.includes(` ${phrase.replace(/ /g, link)} `))) more += 50;     // confusion_matrix
     return more + (several && row.found.text.includes(` ${phrase}`) ? 15 : 0);
   };
   const search = (query) => {
