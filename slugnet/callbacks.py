@@ -378,7 +378,7 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end : callable, optional
+    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_batch_begin, on_gradient, on_batch_end : callable, optional
         Each takes what the method of `Callback` of the same name takes.
 
     Raises
@@ -395,9 +395,11 @@ class LambdaCallback(Callback):
 
     def __init__(self, on_train_begin: Callable | None = None, on_train_end: Callable | None = None,
                  on_epoch_begin: Callable | None = None, on_epoch_end: Callable | None = None,
-                 on_batch_begin: Callable | None = None, on_batch_end: Callable | None = None):
+                 on_batch_begin: Callable | None = None, on_gradient: Callable | None = None,
+                 on_batch_end: Callable | None = None):
         events = {"on_train_begin": on_train_begin, "on_train_end": on_train_end, "on_epoch_begin": on_epoch_begin,
-                  "on_epoch_end": on_epoch_end, "on_batch_begin": on_batch_begin, "on_batch_end": on_batch_end}
+                  "on_epoch_end": on_epoch_end, "on_batch_begin": on_batch_begin, "on_gradient": on_gradient,
+                  "on_batch_end": on_batch_end}
         for name, function in events.items():
             if function is not None:
                 if not callable(function):

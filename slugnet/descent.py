@@ -611,7 +611,9 @@ class Optimizer(Component):
         if not theta.shape == grad.shape == memory["decayed"].shape:
             raise ValueError("theta, grad and memory must have one shape; "
                              f"got {theta.shape}, {grad.shape} and {memory['decayed'].shape}")
-        rate = require_number("learning_rate", self._schedule(memory["t"]), minimum=0)
+        rate = self._schedule(memory["t"])
+        if type(rate) is not float or not 0 <= rate < math.inf:  # no-mutant: the usual case, without a call
+            rate = require_number("learning_rate", rate, minimum=0)
         if self.clip_value is not None:
             clip_by_value(grad, self.clip_value)
         if self.clip_norm is not None:
