@@ -92,7 +92,7 @@ def bias_gradient(G_A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     >>> bias_gradient(np.array([[1.0, 2.0], [10.0, 20.0]]))
     array([11., 22.])
     """
-    return np.dot(np.ones(len(G_A), G_A.dtype), G_A, out=out)  # eq-dense-db
+    return np.add.reduce(G_A, axis=0, out=out)  # eq-dense-db
 
 # %% ../../nbs/layers/dense.ipynb #bd6642f6
 def input_gradient(G_A: np.ndarray, W: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
