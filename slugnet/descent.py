@@ -466,7 +466,7 @@ def add_weight_decay(grad: np.ndarray, theta: np.ndarray, decayed: np.ndarray, w
 
 # %% ../nbs/optimization.ipynb #b10c5002
 #: How many entries of θ a rule works on at a time.
-BLOCK = 65_536  # no-mutant: any length gives the same numbers
+BLOCK = 131_072  # no-mutant: any length gives the same numbers
 
 
 def blocks(work: np.ndarray, *vectors: np.ndarray) -> Iterator[list[np.ndarray]]:
