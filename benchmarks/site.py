@@ -84,7 +84,7 @@ def main() -> None:
     rows = measure(options.rounds)
     late = sum(row["seconds"] > GOAL for row in rows)
     print(f"site: {len(rows)} pages, median {statistics.median(r['seconds'] for r in rows):.2f} s until one can be used; "
-          f"{late} take longer than {GOAL:g} s; search.json {(DOCS / 'search.json').stat().st_size / 1e3:.0f} kB")
+          f"{late} take longer than {GOAL:g} s; search.bin {(DOCS / 'search.bin').stat().st_size / 1e3:.0f} kB")
     print(f"{'seconds':>8} {'search':>7} {'elements':>9} {'own kB':>7} {'shared kB':>9}  page")
     for row in rows[:options.show]:
         print(f"{row['seconds']:>8.2f} {row['search']:>7.2f} {row['elements']:>9} {row['own_kB']:>7.0f} {row['shared_kB']:>9.0f}  {row['page']}")

@@ -1,5 +1,6 @@
 """The built site: its pages in a real browser, with every address but its own refused, and its links both ways."""
 import functools
+import gzip
 import json
 import re
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_page(visit, axe, docs, name):
     assert page["lang"] == "en" and page["title"] and page["description"]
     own, shared = weights(requested | set(page["files"]), visit.address, docs)
     assert own <= (FILM_PAGE_LIMIT if page["film"] else PAGE_LIMIT), "heavier than a page may be"
-    assert shared + (docs / "search.json").stat().st_size <= SHARED_LIMIT, "heavier than what pages share may be"
+    assert shared + (docs / "search.bin").stat().st_size <= SHARED_LIMIT, "heavier than what pages share may be"
     assert page["blocking"] == [] and page["elements"] <= ELEMENT_LIMIT and len(requested) <= REQUEST_LIMIT, "slow to load"
     tab.emulate_media(color_scheme="dark")
     tab.set_viewport_size({"width": 390, "height": 844})
@@ -113,7 +114,7 @@ def weights(urls: set[str], address: str, docs: Path) -> tuple[int, int]:
         size = (docs / path).stat().st_size
         if path.startswith(("site_libs/", "styles.css", "favicon.svg")) and "play" not in path:
             shared += size
-        elif path != "search.json":
+        elif path != "search.bin":
             own += size
     return own, shared
 
@@ -340,7 +341,7 @@ def test_search_finds_the_right_page_first(visit):
 
 
 def test_search_finds_titles_and_numbers_of_equations(visit, docs):
-    rows = json.loads((docs / "search.json").read_text(encoding="utf-8"))
+    rows = json.loads(gzip.decompress((docs / "search.bin").read_bytes()))
     titles = {r["title"]: r["href"] for r in rows if r.get("title") and not r["href"].startswith(("reference", "examples", "404"))}
     assert len(titles) > 50
     visit.open("index.html")

@@ -116,7 +116,8 @@
     row.bare = { title: bare(words(row.title)), section: bare(words(row.section)) };
     row.place = place(row.href);
   };
-  const load = () => loading || (loading = fetch(root.dataset.root + "search.json").then((answer) => answer.json())
+  const load = () => loading || (loading = fetch(root.dataset.root + "search.bin")
+    .then((answer) => new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).json())
     .then((found) => { found.forEach(prepare); rows = found; }, () => { rows = []; loading = null; }));
   const weights = { names: [50, 15], title: [70, 35], symbols: [50, 0], section: [35, 20], parts: [20, 10], text: [8, 5], code: [2, 1] };
   const score = (row, word) => {
@@ -220,6 +221,7 @@
     }
   };
   const idle = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 50));
+  const aimed = () => document.getElementById(decodeURIComponent(location.hash.slice(1)));
   let round = 0;
   const markAll = () => {
     const mine = ++round, waiting = boxes.slice();
@@ -228,7 +230,10 @@
       if (mine !== round) return;
       do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && time.timeRemaining() > 2);
       if (waiting.length) idle(work);
-      else root.dataset.boxes = "marked";
+      else {
+        if (mine === 1 && location.hash && scrollY) aimed()?.scrollIntoView();   // what was folded above it has moved it
+        root.dataset.boxes = "marked";
+      }
     };
     idle(work);
   };

@@ -6,6 +6,7 @@ With `--check-links` nothing is built: the links of the built site are checked. 
 its name would hide the standard library's `site`.
 """
 import argparse
+import gzip
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import yaml
 from links import broken_links
 
 TOOLS = Path(__file__).resolve().parent
-NOT_FOUND, STAMP = "404.md", ".complete"
+NOT_FOUND, STAMP, SEARCH = "404.md", ".complete", "search.bin"
 
 
 def read_settings(root: Path) -> dict:
@@ -214,7 +215,8 @@ def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
         (out / page.path).write_text(page.text(), encoding="utf-8")
         if page.notebook:
             shutil.copy(page.notebook, out / Path(page.path).with_suffix(".ipynb"))
-    (out / "search.json").write_text(json.dumps(rows, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    found = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    (out / SEARCH).write_bytes(gzip.compress(found.encode(), mtime=0))     # a browser unpacks it, whatever the server does
     return {"pages": len(pages), "formulas": count, "equations": len(book.equations)}
 
 
