@@ -231,7 +231,7 @@
       do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && time.timeRemaining() > 2);
       if (waiting.length) idle(work);
       else {
-        if (mine === 1 && location.hash && scrollY) aimed()?.scrollIntoView();   // what was folded above it has moved it
+        if (mine === 1 && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // what was folded above it has moved it
         root.dataset.boxes = "marked";
       }
     };
