@@ -222,7 +222,7 @@
   };
   const idle = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 50));
   const aimed = () => document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  let round = 0;
+  let round = 0, arrived = false;
   const markAll = () => {
     const mine = ++round, waiting = boxes.slice();
     delete root.dataset.boxes;
@@ -231,7 +231,8 @@
       do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && time.timeRemaining() > 2);
       if (waiting.length) idle(work);
       else {
-        if (mine === 1 && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // what was folded above it has moved it
+        if (!arrived && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // what was folded above it has moved it
+        arrived = true;
         root.dataset.boxes = "marked";
       }
     };
