@@ -65,6 +65,11 @@ EMPTY_BOXES = """() => {
     formula.replaceWith(box);
   });
   document.querySelectorAll("main svg").forEach(figure => figure.replaceChildren());
+  const seen = new Set();      // of the coloured words of code, one of each colour in each kind of box
+  document.querySelectorAll("main pre").forEach(pre => [...pre.querySelectorAll("span[class]")].reverse().forEach(word => {
+    const kind = `${pre.closest("div, details").className} ${word.parentElement.className} ${word.className}`;
+    if (word.childElementCount === 0 && seen.has(kind)) word.replaceWith(word.textContent); else seen.add(kind);
+  }));
 }"""
 MARKED = "document.documentElement.dataset.boxes === 'marked'"      # boxes that scroll are measured when all else is done
 RUN_AXE = """() => axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations
