@@ -20,13 +20,13 @@ from slugnet.optimizers import SGD
 from .common import in_turns, limit_threads, show, write
 from .networks import examples, mlp, pair
 
-PARTS = ("gather the batch", "forward products", "activation", "loss", "backward products", "update", "Python between")
+PARTS = ("gather the batch", "forward products", "activation", "loss", "backward products", "update", "the rest")
 OWNERS = (("gather the batch", Model, "_step"), ("forward products", slugnet.layers.dense, "affine"),
           ("activation", ReLU, "__call__"), ("activation", ReLU, "vjp"), ("loss", CategoricalCrossEntropy, "joint"),
           ("backward products", slugnet.layers.dense, "weight_gradient"),
           ("backward products", slugnet.layers.dense, "bias_gradient"),
           ("backward products", slugnet.layers.dense, "input_gradient"), ("update", SGD, "step"),
-          ("Python between", network, "loss_and_gradient"), ("Python between", Model, "fit"))
+          ("the rest", network, "loss_and_gradient"), ("the rest", Model, "fit"))
 
 
 class Clock:
