@@ -208,7 +208,7 @@ class Dense(ActivatedLayer):
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A for a batch X (m, n_in)."""
         tape[self]["X"] = X
-        if self.units > _FEW:
+        if self.units > _FEW:  # no-mutant: as above
             A = tape.buffer(self, "A", (len(X), self.units), self.W.dtype)
         else:
             A = tape.buffer(self, "columns of A", (self.units, len(X)), self.W.dtype).T
