@@ -507,8 +507,8 @@ def test_equation_pops_up_on_focus_and_under_the_mouse(visit, name, link):
 
 def test_links_to_places_in_a_page_arrive(visit):
     visit.open("loss.html#hinge-loss")
-    visit.tab.wait_for_function(MARKED)
-    assert 0 <= visit.tab.evaluate("document.getElementById('hinge-loss').getBoundingClientRect().top") < 200
+    visit.tab.wait_for_function("""() => { const top = document.getElementById("hinge-loss").getBoundingClientRect().top;
+        return top >= 0 && top < 200; }""", timeout=10_000)
     for link in (visit.tab.locator("#TOC a").last, visit.tab.locator("#TOC a").nth(2)):
         anchor = link.get_attribute("href").removeprefix("#")
         link.click()

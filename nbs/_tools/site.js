@@ -232,7 +232,7 @@
       if (waiting.length) idle(work);
       else {
         if (!arrived && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // what was folded above it has moved it
-        arrived = true;
+        arrived = document.readyState === "complete";
         root.dataset.boxes = "marked";
       }
     };
