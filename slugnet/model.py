@@ -215,14 +215,6 @@ class History(Sequence):
         return f"History({len(self)} epochs: {last})"
 
 # %% ../nbs/model.ipynb #5fbbe273
-def _inputs(X, input_shape: tuple | None) -> np.ndarray | Stored:
-    """X as a finite numeric array of examples, or an error that names it; of stored data, the form only."""
-    X = _examples_of(X, input_shape)
-    if isinstance(X, np.ndarray):
-        _require_finite(X)
-    return X
-
-
 def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
     """X as a numeric array of examples, whose values are not looked at."""
     try:

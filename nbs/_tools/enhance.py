@@ -303,14 +303,12 @@ def name_definition(page: Page, book: Book, code: Tag, module: str, name: str) -
 
 
 def name_span(page: Page, code: Tag, name: str) -> Tag | None:
-    """The element that holds a name where it is defined; the highlighter leaves those of classes and constants plain."""
+    """The element that holds a name where it is defined; the highlighter leaves those of constants plain."""
     for span in code.select("span.fu, span.dt, span.va, span.cn"):
         if span.get_text() == name and not span.has_attr("id"):
             return span
-    for text in code.find_all(string=re.compile(rf"(?:^|\s){name}\b")):
-        before = text.previous_sibling
-        is_class = before is not None and before.name == "span" and before.get_text() == "class" and text.lstrip().startswith(name)
-        if is_class or text.parent is code and re.search(rf"(?:^|\n){name} $", text):
+    for text in code.find_all(string=re.compile(rf"(?:^|\n){name} $")):
+        if text.parent is code:
             start = text.index(name)
             span = page.new("span", name, cls="fu")
             text.replace_with(text[:start], span, text[start + len(name):])

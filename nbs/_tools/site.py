@@ -92,7 +92,7 @@ def check_first_cells(root: Path) -> None:
                                     "and nothing else; what else it holds would be lost")
 
 
-def prepare(root: Path, settings: dict, draft: bool) -> Path:
+def prepare(root: Path, settings: dict, draft: bool, names: reference.Reference) -> Path:
     """Let nbdev prepare the notebooks, and write the pages that are made here."""
     import contextlib
     import io
@@ -107,7 +107,7 @@ def prepare(root: Path, settings: dict, draft: bool) -> Path:
     proc = proc_nbs(n_workers=min(2, os.cpu_count() or 1))
     import pages  # it needs the ledger
     ledger = pages.ledger_pages(root, settings, run=not draft)
-    api = reference.Writer(reference.Reference(root), settings).pages()
+    api = reference.Writer(names, settings).pages()
     write_config(root, proc, {"API reference": [{"text": "All names", "href": f"{reference.INDEX}.md"}, *list(api)[1:]],
                               "The ledger": list(ledger)})
     (proc / reference.FOLDER).mkdir(exist_ok=True)
@@ -185,10 +185,9 @@ def set_formulas(root: Path, pages: list[enhance.Page]) -> int:
     return len(formulas)
 
 
-def enhance_pages(root: Path, out: Path, settings: dict) -> dict:
+def enhance_pages(root: Path, out: Path, settings: dict, names: reference.Reference) -> dict:
     """Work on all pages: first gather what they hold, then link it."""
-    book = enhance.Book(settings, exported=exported_cells(root), ink=figure_ink(root),
-                        reference=reference.addresses(reference.Reference(root)))
+    book = enhance.Book(settings, exported=exported_cells(root), ink=figure_ink(root), reference=reference.addresses(names))
     pages = read_pages(root, out, book)
     for page in pages:
         enhance.tidy_text(page)
@@ -226,6 +225,7 @@ def copy_files(root: Path, out: Path) -> None:
     for unused in ("bootstrap", "bootstrap-icons", "themes", "fuse", "smalldocs.css", "smalldocs.js"):
         path = libs / unused
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    (out / "search.json").unlink(missing_ok=True)
     vendor.copy_katex(root, libs)
     vendor.copy_fonts(root, libs)
     shutil.copy(TOOLS / "site.js", libs)
@@ -237,13 +237,13 @@ def copy_files(root: Path, out: Path) -> None:
 
 def build(root: Path, draft: bool = False) -> None:
     """Build the site; the old one stays until the new one is complete. A draft runs no notebook for the ledger."""
-    settings, start = read_settings(root), time.time()
+    settings, start, names = read_settings(root), time.time(), reference.Reference(root)
     for name in ("katex", *vendor.FONTS):
         vendor.fetch(name, root)
     check_first_cells(root)
-    out = render(prepare(root, settings, draft))
+    out = render(prepare(root, settings, draft, names))
     copy_files(root, out)
-    counts = enhance_pages(root, out, settings)
+    counts = enhance_pages(root, out, settings, names)
     if not draft:
         (out / STAMP).touch()
         os.utime(out / STAMP, (start, start))
