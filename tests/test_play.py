@@ -221,11 +221,8 @@ READ_STROKES = """(strokes) => {
 
 def test_reads_what_is_drawn(play):
     read = {}
-    for digit in STYLES:        # the first style with the mouse, the others without, since a mouse takes its time
-        play.tab.click("text=Clear")
-        draw(play.tab, drawing(digit, 0))
-        read[digit, 0] = int(np.argmax(play.tab.evaluate(READ)["y"]))
-        for style in (1, 2, 3):
+    for digit in STYLES:        # without the mouse, which takes its time and draws in the tests above
+        for style in range(4):
             strokes = [stroke.tolist() for stroke in drawing(digit, style)]
             read[digit, style] = int(np.argmax(play.tab.evaluate(READ_STROKES, strokes)))
     wrong = {key: value for key, value in read.items() if value != key[0]}

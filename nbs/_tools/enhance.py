@@ -117,12 +117,12 @@ def picture(svg: str, alt: str, prefix: str, ink: str = "") -> str:
     for metadata in root.findall(f"{SVG}metadata"):
         root.remove(metadata)
     etree.strip_tags(root, etree.Comment)
-    width = re.match(r"[\d.]+", root.get("width", ""))
+    width, height = (re.match(r"[\d.]+", root.get(key, "")) for key in ("width", "height"))
     for key in ("width", "height", "alt", "class"):
         root.attrib.pop(key, None)
     root.set("class", "figure-svg")
-    if width:   # points of matplotlib
-        root.set("style", f"width:{float(width.group()) * 4 / 3:.0f}px")
+    if width and height:   # points of matplotlib
+        root.set("style", f"width:{float(width.group()) * 4 / 3:.0f}px;aspect-ratio:{width.group()}/{height.group()}")
     root.set("role", "img")
     root.set("aria-label", alt)
     etree.cleanup_namespaces(root)

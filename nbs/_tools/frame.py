@@ -14,6 +14,10 @@ from enhance import Book, Page
 THEME_SCRIPT = ("(function(){var t=null;try{t=localStorage.getItem('slugnet-theme')}catch(e){}"
                 "if(t==='light'||t==='dark')document.documentElement.dataset.theme=t})();")
 
+FONTS = {"fonts/fonts.css": [f"files/source-{face}-latin-wght-normal.woff2" for face in ("serif-4", "sans-3", "code-pro")],
+         "katex/katex.min.css": ["fonts/KaTeX_Main-Regular.woff2", "fonts/KaTeX_Math-Italic.woff2"]}   # that every page needs
+SECTION = re.compile(r"\n\n *(?:Parameters|Attributes|Returns|Yields|Raises|References|Examples)\n *-+\n")
+
 
 def is_smalldocs(page: Page) -> bool:
     """Whether smalldocs made the page."""
@@ -36,6 +40,10 @@ def rebuild_head(page: Page, book: Book) -> None:
     sheets = ["fonts/fonts.css", *(["katex/katex.min.css"] if soup.select_one("span.math") else [])]
     for sheet in [*(libs + s for s in sheets), page.up + "styles.css"]:
         head.append(page.new("link", rel="stylesheet", href=sheet))
+    for sheet, fonts in FONTS.items():      # else they are asked for when the text has been laid out, which is then done again
+        for font in fonts if sheet in sheets else []:
+            head.append(page.new("link", rel="preload", href=f"{libs}{posixpath.dirname(sheet)}/{font}", type="font/woff2",
+                                 crossorigin="", **{"as": "font"}))
     script = page.new("script")
     script.string = THEME_SCRIPT
     head.append(script)
@@ -151,6 +159,26 @@ def absolute_links(page: Page, base: str) -> None:
                 tag[key] = base.rstrip("/") + "/" + posixpath.normpath(value)
 
 
+def fold_docstrings(page: Page) -> None:
+    """Show of a docstring its summary, and at a click the rest, which the API reference shows as tables."""
+    for docstring in page.soup.select("div.exported code span.doc"):
+        text = docstring.get_text()
+        section = SECTION.search(text)
+        if section is None or docstring.find(True):
+            continue
+        start, end = section.start(), text.rindex('"""')
+        button = page.new("button", cls="docstring-button", type="button", aria_expanded="false", aria_label="The rest of the docstring")
+        docstring.clear()
+        docstring.extend([text[:start], button, page.new("span", text[start:end], cls="docstring-rest", hidden=""), text[end:]])
+
+
+def say_heights(page: Page) -> None:
+    """Say how high listings will be: a browser lays them out when they come near the window."""
+    for pre in page.soup.select("main pre.scroll"):
+        hidden = sum(rest.get_text().count("\n") for rest in pre.select(".docstring-rest"))
+        pre["style"] = f"--lines:{pre.get_text().rstrip().count(chr(10)) + 1 - hidden}"
+
+
 SIGNS = {"odot": "⊙", "nabla": "∇", "partial": "∂", "sum": "∑", "prod": "∏", "sqrt": "√", "times": "×", "infty": "∞", "ell": "ℓ"}
 SEARCHED = ["h2", "h3", "p", "li", "td", "pre", "figcaption", "div"]
 
@@ -248,3 +276,5 @@ def rebuild(page: Page, book: Book) -> None:
     rebuild_header(page, book)
     rebuild_footer(page, book)
     rebuild_head(page, book)
+    fold_docstrings(page)
+    say_heights(page)

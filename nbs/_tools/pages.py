@@ -91,8 +91,8 @@ def ledger_row(equation, records: list[dict], settings: dict) -> str:
     tex = " ".join(equation.tex.split())
     return (f'<tr id="ledger-{equation.name}">'
             f'<td class="ledger-number"><a href="{page}#{equation.name}">({equation.tag})</a></td>'
-            f'<td class="ledger-equation scroll"><span class="math inline" role="math" aria-label="{html.escape(tex)}">'
-            f'\\(\\displaystyle {html.escape(tex)}\\)</span>'
+            f'<td class="ledger-equation"><div class="scroll"><span class="math inline" role="math" aria-label="{html.escape(tex)}">'
+            f'\\(\\displaystyle {html.escape(tex)}\\)</span></div>'
             f'<span class="ledger-name">{equation.name}</span></td>'
             f'<td class="ledger-code">{"<br>".join(lines) or "—"}</td>'
             f'<td class="ledger-check{"" if holds(records) else " fails"}">{result}</td></tr>')

@@ -37,7 +37,7 @@
       if (event.relatedTarget && !sidebar.contains(event.relatedTarget) && event.relatedTarget !== menu) open(false);
     });
     const here = $(".sidebar-link.active", sidebar);
-    if (here) sidebar.scrollTop = Math.max(0, here.offsetTop - sidebar.clientHeight / 2);
+    if (here) requestAnimationFrame(() => { sidebar.scrollTop = Math.max(0, here.offsetTop - sidebar.clientHeight / 2); });
   } else if (menu) menu.hidden = true;
 
   // ---- headings that can be linked to, and the contents that follow the reader
@@ -56,23 +56,14 @@
     contents.forEach((row) => { if (row[1].getBoundingClientRect().top < 120) here = row; });
     contents.forEach((row) => row[0].classList.toggle("active", row === here));
   };
-  if (contents.length) { addEventListener("scroll", follow, { passive: true }); follow(); }
+  if (contents.length) { addEventListener("scroll", follow, { passive: true }); requestAnimationFrame(follow); }
 
   // ---- docstrings: the summary, and at a click the rest, which the API reference shows as tables
-  $$("div.exported code span.st").forEach((docstring) => {
-    const text = docstring.textContent, end = text.lastIndexOf('"""');
-    const start = text.search(/\n\n *(?:Parameters|Attributes|Returns|Yields|Raises|References|Examples)\n *-+\n/);
-    if (!text.startsWith('"""') || start < 0 || docstring.children.length) return;
-    const rest = Object.assign(document.createElement("span"), { textContent: text.slice(start, end), className: "docstring-rest", hidden: true });
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "docstring-button" });
-    button.setAttribute("aria-label", "The rest of the docstring");
-    button.setAttribute("aria-expanded", "false");
-    button.addEventListener("click", () => {
-      rest.hidden = !rest.hidden;
-      button.setAttribute("aria-expanded", String(!rest.hidden));
-    });
-    docstring.replaceChildren(text.slice(0, start), button, rest, text.slice(end));
-  });
+  $$(".docstring-button").forEach((button) => button.addEventListener("click", () => {
+    const rest = button.nextElementSibling;
+    rest.hidden = !rest.hidden;
+    button.setAttribute("aria-expanded", String(!rest.hidden));
+  }));
 
   // ---- copying code
   $$(".code-copy-button").forEach((button) => button.addEventListener("click", async () => {
@@ -211,6 +202,7 @@
   const boxes = $$(".scroll");
   boxes.forEach((box) => box.addEventListener("scroll", () => more(box), { passive: true }));
   const mark = (box) => {
+    if (!box.firstElementChild?.checkVisibility({ contentVisibilityAuto: true })) return;    // not laid out: marked when it is
     more(box);
     if (box.scrollWidth > box.clientWidth) {
       box.tabIndex = 0;
@@ -222,7 +214,7 @@
   };
   const idle = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 50));
   const aimed = () => document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  let round = 0, arrived = false;
+  let round = 0, acted = false;
   const markAll = () => {
     const mine = ++round, waiting = boxes.slice();
     delete root.dataset.boxes;
@@ -231,8 +223,7 @@
       do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && time.timeRemaining() > 2);
       if (waiting.length) idle(work);
       else {
-        if (!arrived && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // what was folded above it has moved it
-        arrived = document.readyState === "complete";
+        if (!acted && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // fonts that came late have moved it
         root.dataset.boxes = "marked";
       }
     };
@@ -242,6 +233,10 @@
   addEventListener("resize", markAll);
   addEventListener("load", markAll);
   if (document.fonts) document.fonts.addEventListener("loadingdone", markAll);
+  ["wheel", "touchstart", "pointerdown", "keydown"].forEach((act) => addEventListener(act, () => { acted = true; }, { once: true, passive: true }));
+  document.addEventListener("contentvisibilityautostatechange", (event) => {
+    if (!event.skipped && event.target.matches(".scroll")) mark(event.target);
+  });
   $$("details").forEach((fold) => fold.addEventListener("toggle", () => $$(".scroll", fold).forEach(mark)));
 
   // ---- the equation a link names, shown beside the link

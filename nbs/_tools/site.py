@@ -26,6 +26,7 @@ from links import broken_links
 
 TOOLS = Path(__file__).resolve().parent
 NOT_FOUND, STAMP, SEARCH = "404.md", ".complete", "search.bin"
+STRUT = re.compile(r'class="strut" style="height:([\d.]+)em;(?:vertical-align:-([\d.]+)em)?')
 
 
 def read_settings(root: Path) -> dict:
@@ -169,6 +170,12 @@ def read_pages(root: Path, out: Path, book: enhance.Book) -> list[enhance.Page]:
     return pages
 
 
+def height(formula: str) -> float:
+    """The height of a formula that KaTeX has set, in em."""
+    struts = [(float(height), float(depth or 0)) for height, depth in STRUT.findall(formula)]
+    return max(height - depth for height, depth in struts) + max(depth for _, depth in struts)
+
+
 def set_formulas(root: Path, pages: list[enhance.Page]) -> int:
     """Set the formulas of all pages with KaTeX; one that cannot be set stops the build."""
     spans = [(page, span) for page in pages for span in enhance.math_spans(page)]
@@ -179,6 +186,8 @@ def set_formulas(root: Path, pages: list[enhance.Page]) -> int:
         if "error" in result:
             errors.append(f"{page.path}: {tex}\n    {result['error']}")
         else:
+            if "scroll" in span.parent.get("class", []):
+                span.parent["style"] = f"--height:{height(result['html']):.4g}em"
             span.string = page.placeholder(result["html"])
     if errors:
         raise vendor.BuildError("KaTeX cannot set:\n" + "\n".join(errors))
