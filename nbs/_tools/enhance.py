@@ -158,6 +158,23 @@ def tex_of(span: Tag) -> str:
     return span.get_text().strip()[2:-2].strip()
 
 
+def keep_punctuation(page: Page) -> None:
+    """Keep a formula in a sentence and the marks that touch it on one line: browsers break beside a formula."""
+    for span in page.soup.select("main span.math.inline"):
+        before, after = span.previous_sibling, span.next_sibling
+        opening = re.search(r"[(\[“‘]+$", before) if isinstance(before, NavigableString) else None
+        closing = re.match(r"[.,;:!?)\]’”'-]+", after) if isinstance(after, NavigableString) else None
+        if not opening and not closing:
+            continue
+        box = span.wrap(page.new("span", cls="unbroken"))
+        if opening:
+            before.replace_with(before[:opening.start()])
+            box.insert(0, opening.group())
+        if closing:
+            after.replace_with(after[closing.end():])
+            box.append(closing.group())
+
+
 def make_equations(page: Page, book: Book) -> None:
     """Put each named display with its number into a box of its own, and note where it stands."""
     for span in page.soup.select("span.math.display"):

@@ -26,6 +26,7 @@ from links import broken_links
 
 TOOLS = Path(__file__).resolve().parent
 NOT_FOUND, STAMP, SEARCH = "404.md", ".complete", "search.bin"
+BREAK = ("</span>", '<span class="base">')     # between these a formula in a sentence may go on in the next line
 STRUT = re.compile(r'class="strut" style="height:([\d.]+)em;(?:vertical-align:-([\d.]+)em)?')
 
 
@@ -188,7 +189,10 @@ def set_formulas(root: Path, pages: list[enhance.Page]) -> int:
         else:
             if "scroll" in span.parent.get("class", []):
                 span.parent["style"] = f"--height:{height(result['html']):.4g}em"
-            span.string = page.placeholder(result["html"])
+            formula = result["html"]
+            if "inline" in span["class"]:
+                formula = formula.replace("".join(BREAK), "<wbr>".join(BREAK))
+            span.string = page.placeholder(formula)
     if errors:
         raise vendor.BuildError("KaTeX cannot set:\n" + "\n".join(errors))
     return len(formulas)
@@ -216,6 +220,8 @@ def enhance_pages(root: Path, out: Path, settings: dict, names: reference.Refere
             playground.attach(page)
         if page.path != "404.html":
             rows += frame.search_entries(page)
+    for page in pages:
+        enhance.keep_punctuation(page)
     count = set_formulas(root, pages)
     for page in pages:
         if page.path == "404.html":
