@@ -55,6 +55,11 @@ READ_PAGE = """() => {
 WIDE_THINGS = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
   [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1
     && !e.closest(".scroll")).map(e => e.outerHTML.slice(0, 100)).slice(0, 5).concat("the page is too wide")"""
+LONELY_MARKS = """() => [...document.querySelectorAll("main .unbroken > .math")].filter(e => e.nextSibling).filter(e => {
+  const mark = document.createRange(), last = [...e.querySelectorAll(".base")].pop().getBoundingClientRect();
+  mark.selectNodeContents(e.nextSibling);
+  return mark.getClientRects().length && mark.getBoundingClientRect().left < last.left;
+}).map(e => e.parentElement.parentElement.textContent.slice(0, 60))"""
 # axe takes minutes over the many thousand parts of formulas and figures: empty boxes of the same size stand for them.
 EMPTY_BOXES = """() => {
   const formulas = [...document.querySelectorAll(".katex")], sizes = formulas.map(e => e.getBoundingClientRect());
@@ -115,6 +120,7 @@ def test_page(visit, axe, docs, name):
     tab.emulate_media(color_scheme="dark")
     tab.set_viewport_size({"width": 390, "height": 844})
     assert tab.evaluate(WIDE_THINGS) == [], "wider than a phone"
+    assert tab.evaluate(LONELY_MARKS) == [], "a mark that stands alone in the line below its formula"
     tab.evaluate(EMPTY_BOXES)
     tab.evaluate(axe + "; 0")
     tab.wait_for_function(MARKED)
