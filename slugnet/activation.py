@@ -66,6 +66,11 @@ class Activation(Component):
         Returns
         -------
         numpy.ndarray, of the shape of A
+
+        Examples
+        --------
+        >>> ReLU().vjp(np.array([5.0, 5.0]), A=np.array([-1.0, 2.0]), H=np.array([0.0, 2.0]))
+        array([0., 5.])
         """
         raise NotImplementedError(f"{type(self).__name__} must define vjp(G, A, H, out)")
 
@@ -76,6 +81,11 @@ class Activation(Component):
         -------
         Initializer
             GlorotUniform, unless the activation is of another kind.
+
+        Examples
+        --------
+        >>> Tanh().initializer(), ReLU().initializer()
+        (GlorotUniform(), HeNormal())
         """
         return GlorotUniform()
 
@@ -110,6 +120,11 @@ class Elementwise(Activation):
         -------
         numpy.ndarray, of the shape of A
             φ′, an array of numbers or of truth values.
+
+        Examples
+        --------
+        >>> Sigmoid().derivative(A=np.array([0.0]), H=np.array([0.5]))
+        array([0.25])
         """
         raise NotImplementedError(f"{type(self).__name__} must define derivative(A, H, out)")
 

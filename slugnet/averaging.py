@@ -146,6 +146,16 @@ class AverageParameters(Callback, Component):
         ------
         TypeError, ValueError
             If it is no such model, or nothing was averaged yet.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Dense
+        >>> from slugnet.loss import MeanSquaredError
+        >>> average, model = AverageParameters(), Model([Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=5, callbacks=[average], progress=False)
+        >>> average.apply(model)
+        >>> bool(np.allclose(model.theta, average.theta))
+        True
         """
         require_instance("model", model, Model)
         if self.theta is None:

@@ -153,6 +153,14 @@ class Component:
         -------
         dict
             Name and value of each argument, in order.
+
+        Examples
+        --------
+        >>> class Noise(Component):
+        ...     def __init__(self, scale=1.0, seed=0):
+        ...         self.scale, self.seed = scale, seed
+        >>> Noise(scale=2.0).arguments()
+        {'scale': 2.0, 'seed': 0}
         """
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 

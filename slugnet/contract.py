@@ -140,6 +140,13 @@ class Tape:
         -------
         numpy.ndarray
             Of that shape and dtype, with arbitrary contents.
+
+        Examples
+        --------
+        >>> columns_first = np.zeros((2, 3)).T
+        >>> H = Tape().buffer_like("a layer", "H", columns_first, np.float32)
+        >>> H.shape, H.flags.f_contiguous
+        ((3, 2), True)
         """
         page = self[layer]
         array = page.get(name)
@@ -235,6 +242,13 @@ class Layer(Component):
         ------
         ValueError
             If a value is none that the layer can take.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Embedding
+        >>> Embedding(count=3, width=2).require_inputs(np.array([[0, 2], [1, 3]]))
+        Traceback (most recent call last):
+        ValueError: X must hold indices from 0 to 2 for Embedding(3, 2); got 3 at [1, 1]
         """
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -244,6 +258,16 @@ class Layer(Component):
         ----------
         rng : numpy.random.Generator
             The source of random numbers.
+
+        Examples
+        --------
+        >>> from slugnet.layers import BatchNormalization
+        >>> layer = BatchNormalization()
+        >>> shape = layer.build((2,))
+        >>> layer.bind(np.full(4, 9.0), np.zeros(4), np.zeros(4))
+        >>> layer.initialize(np.random.default_rng(0))
+        >>> layer.gamma, layer.beta
+        (array([1., 1.]), array([0., 0.]))
         """
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
@@ -260,6 +284,13 @@ class Layer(Component):
         -------
         numpy.ndarray, shape (m, *output_shape)
             It may be a buffer of the tape, and then lasts until the next pass on it.
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers import Activation
+        >>> Activation(ReLU()).forward(np.array([[-1.0, 2.0]]), Tape())
+        array([[0., 2.]])
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward(X, tape)")
 
@@ -277,6 +308,15 @@ class Layer(Component):
         -------
         numpy.ndarray, shape (m, *input_shape), or None
             The gradient in the inputs. It may be left out if `tape.end` is the layer.
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers import Activation
+        >>> layer, tape = Activation(ReLU()), Tape()
+        >>> H = layer.forward(np.array([[-1.0, 2.0]]), tape)
+        >>> layer.backward(np.array([[5.0, 5.0]]), tape)
+        array([[0., 5.]])
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward(G, tape)")
 
@@ -306,6 +346,16 @@ class Layer(Component):
         ------
         ValueError
             If a vector has another length.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Dense
+        >>> layer, theta = Dense(1), np.array([2.0, 3.0, 5.0])
+        >>> shape = layer.build((2,))
+        >>> layer.bind(theta, np.zeros(3), np.zeros(0))
+        >>> theta *= 2
+        >>> layer.W.tolist(), layer.b.tolist()
+        ([[4.0], [6.0]], [10.0])
         """
         for name, vector, size in zip(("theta", "grad", "state"), (theta, grad, state),
                                       (self.size, self.size, self.state_size)):
@@ -328,6 +378,14 @@ class Layer(Component):
             Its shape.
         decayed : bool
             Whether weight decay, penalties and constraints apply to it.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Dense
+        >>> layer = Dense(4)
+        >>> shape = layer.build((3,))
+        >>> list(layer.parameters())
+        [('W', (3, 4), True), ('b', (4,), False)]
         """
         for name, shape in self.shapes.items():
             yield name, shape, name in self.decayed
@@ -341,6 +399,15 @@ class Layer(Component):
             The parameter.
         grad : numpy.ndarray, of the shape of w
             Its gradient.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Dense
+        >>> layer = Dense(1)
+        >>> shape = layer.build((2,))
+        >>> layer.bind(np.array([2.0, 3.0, 5.0]), np.array([0.1, 0.2, 0.3]), np.zeros(0))
+        >>> [(w.tolist(), grad.tolist()) for w, grad in layer.decayed_parameters()]
+        [([[2.0], [3.0]], [[0.1], [0.2]])]
         """
         for name in self.shapes:
             if name in self.decayed:
@@ -380,6 +447,16 @@ class ActivatedLayer(Layer):
         -------
         numpy.ndarray, shape (m, *output_shape)
             A; it may be a buffer of the tape.
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers import Dense
+        >>> layer = Dense(1, ReLU())
+        >>> shape = layer.build((2,))
+        >>> layer.bind(np.array([2.0, 3.0, 5.0]), np.zeros(3), np.zeros(0))
+        >>> layer.affine(np.array([[-1.0, -2.0]]), Tape())
+        array([[-3.]])
         """
         raise NotImplementedError(f"{type(self).__name__} must define affine(X, tape)")
 
@@ -397,6 +474,17 @@ class ActivatedLayer(Layer):
         -------
         numpy.ndarray, shape (m, *input_shape), or None
             The gradient in the inputs. It may be left out if `tape.end` is the layer.
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers import Dense
+        >>> layer, tape = Dense(1, ReLU()), Tape()
+        >>> shape = layer.build((2,))
+        >>> layer.bind(np.array([2.0, 3.0, 5.0]), np.zeros(3), np.zeros(0))
+        >>> A = layer.affine(np.array([[-1.0, -2.0]]), tape)
+        >>> layer.affine_backward(np.array([[10.0]]), tape)
+        array([[20., 30.]])
         """
         raise NotImplementedError(f"{type(self).__name__} must define affine_backward(G_A, tape)")
 

@@ -254,6 +254,11 @@ class Standardizer:
         ------
         TypeError, ValueError
             If Z is no finite table of numbers, or not of the width that was fitted, or nothing was.
+
+        Examples
+        --------
+        >>> Standardizer().fit([[1.0, 5.0], [5.0, 5.0]]).inverse_transform([[0.5, 1.0]])
+        array([[4., 6.]])
         """
         Z = self._fitting("Z", Z)
         return (Z * self.scale + self.mean).astype(np.result_type(Z, np.float32))
@@ -725,6 +730,14 @@ class Stored:
         ------
         ValueError
             If the check refuses a row; the message gives its number.
+
+        Examples
+        --------
+        >>> room = np.zeros((2, 2), dtype=int)
+        >>> Stored(np.arange(6).reshape(3, 2)).take(slice(1, 3), out=room).tolist()
+        [[2, 3], [4, 5]]
+        >>> room.tolist()
+        [[2, 3], [4, 5]]
         """
         try:
             self._read(rows, out)

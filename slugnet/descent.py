@@ -636,6 +636,13 @@ class Optimizer(Component):
             The learning rate of this step.
         memory : dict
             What `start` gave.
+
+        Examples
+        --------
+        >>> optimizer, theta, grad = SGD(weight_decay=0.5), np.array([4.0]), np.array([1.0])
+        >>> optimizer.decay(theta, grad, 0.01, optimizer.start(theta))
+        >>> grad
+        array([3.])
         """
         for work, theta, grad, decayed in blocks(memory["work"], theta, grad, memory["decayed"]):
             add_weight_decay(grad, theta, decayed, self.weight_decay, work)
@@ -653,6 +660,13 @@ class Optimizer(Component):
             The learning rate of this step.
         memory : dict
             What `start` gave; its slots are changed.
+
+        Examples
+        --------
+        >>> optimizer, theta = SGD(), np.array([4.0])
+        >>> optimizer.update(theta, np.array([2.0]), 0.5, optimizer.start(theta))
+        >>> theta
+        array([3.])
         """
         raise NotImplementedError(f"{type(self).__name__} must define update(theta, grad, rate, memory)")
 

@@ -422,6 +422,11 @@ class VarianceScaling(Initializer):
         -------
         float
             The variance.
+
+        Examples
+        --------
+        >>> GlorotUniform().variance(n_in=1, n_out=3), HeNormal().variance(n_in=4, n_out=3)
+        (0.5, 0.5)
         """
         raise NotImplementedError(f"{type(self).__name__} must define variance(n_in, n_out)")
 
@@ -441,6 +446,12 @@ class VarianceScaling(Initializer):
         -------
         numpy.ndarray of float64, of the given shape
             The numbers.
+
+        Examples
+        --------
+        >>> W = GlorotUniform().draw(3.0, (100, 50), np.random.default_rng(0))
+        >>> W.shape, bool(abs(W).max() <= 3), float(W.var().round())
+        ((100, 50), True, 3.0)
         """
         raise NotImplementedError(f"{type(self).__name__} must define draw(variance, shape, rng)")
 

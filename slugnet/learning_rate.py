@@ -157,6 +157,12 @@ class RangeTest:
         -------
         matplotlib.figure.Figure
             The figure.
+
+        Examples
+        --------
+        >>> figure = RangeTest(np.array([0.01, 0.1, 1.0]), np.array([2.0, 1.0, 9.0])).plot()
+        >>> figure.axes[0].get_xlabel(), figure.axes[0].lines[0].get_ydata().tolist()
+        ('learning rate', [2.0, 1.0, 9.0])
         """
         from slugnet.plot import INK, PALETTE, figure
 

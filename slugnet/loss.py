@@ -715,6 +715,12 @@ class Loss(Component):
         ------
         ValueError, TypeError
             If `y` does not fit; the message says what came and what was expected.
+
+        Examples
+        --------
+        >>> MeanSquaredError().prepare([1, 3], m=2, output_shape=(1,), dtype=np.float64)
+        array([[1.],
+               [3.]])
         """
         raise NotImplementedError(f"{type(self).__name__} must define prepare(y, m, output_shape, dtype)")
 
@@ -732,6 +738,11 @@ class Loss(Component):
         -------
         numpy.ndarray, shape (m,)
             The losses.
+
+        Examples
+        --------
+        >>> MeanSquaredError().examples(np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]))
+        array([1., 4.])
         """
         raise NotImplementedError(f"{type(self).__name__} must define examples(Y_hat, Y)")
 
@@ -752,6 +763,12 @@ class Loss(Component):
         -------
         numpy.ndarray, of the shape of Y_hat
             D.
+
+        Examples
+        --------
+        >>> MeanSquaredError().examples_gradient(np.array([[1.0], [3.0]]), np.array([[0.0], [1.0]]))
+        array([[2.],
+               [4.]])
         """
         raise NotImplementedError(f"{type(self).__name__} must define examples_gradient(Y_hat, Y, out)")
 
@@ -808,6 +825,11 @@ class Loss(Component):
         -------
         bool
             True for an instance of `canonical`, and of no subclass.
+
+        Examples
+        --------
+        >>> BinaryCrossEntropy().is_canonical(Sigmoid()), BinaryCrossEntropy().is_canonical(Softmax())
+        (True, False)
         """
         return self.canonical is not None and type(activation) is self.canonical
 
@@ -823,6 +845,12 @@ class Loss(Component):
         ------
         ValueError
             If it is among those that the loss `refuses`.
+
+        Examples
+        --------
+        >>> CategoricalCrossEntropy().require_activation(ReLU())
+        Traceback (most recent call last):
+        ValueError: CategoricalCrossEntropy takes probabilities, and ReLU() gives none; end the model in Softmax()
         """
         if type(activation) in self.refuses:
             raise ValueError(f"{type(self).__name__} takes probabilities, and {activation!r} gives none; "
@@ -854,6 +882,12 @@ class Loss(Component):
         ------
         NotImplementedError
             If the loss has no canonical activation.
+
+        Examples
+        --------
+        >>> BinaryCrossEntropy().joint(np.array([[40.0], [-40.0]]), np.array([[0.0], [1.0]]))[1]
+        array([[ 0.5],
+               [-0.5]])
         """
         raise NotImplementedError(f"{type(self).__name__} has no joint form")
 
@@ -869,6 +903,13 @@ class Loss(Component):
         -------
         numpy.ndarray, shape (m, *output_shape), or (m,) for one output or for classes
             The decisions.
+
+        Examples
+        --------
+        >>> MeanSquaredError().decide(np.array([[1.5], [2.5]]))
+        array([1.5, 2.5])
+        >>> CategoricalCrossEntropy().decide(np.array([[0.25, 0.75], [0.5, 0.5]])).tolist()
+        [1, 0]
         """
         return Y_hat[:, 0] if Y_hat.shape[1:] == (1,) else Y_hat
 
@@ -884,6 +925,11 @@ class Loss(Component):
         -------
         numpy.ndarray, of the shape that `decide` gives
             The true decisions.
+
+        Examples
+        --------
+        >>> CategoricalCrossEntropy().truth(np.array([[0.0, 1.0], [1.0, 0.0]])).tolist()
+        [1, 0]
         """
         return self.decide(Y)
 
@@ -1101,7 +1147,13 @@ class BinaryCrossEntropy(Loss):
         return J, share(sigmoid_cross_entropy_gradient(A, Y, out), weights)  # eq-loss-sigmoid-joint
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
-        """1 where the probability is at least ½, else 0; shape (m,) for one output."""
+        """1 where the probability is at least ½, else 0; shape (m,) for one output.
+
+        Examples
+        --------
+        >>> BinaryCrossEntropy().decide(np.array([[0.25], [0.5]])).tolist()
+        [0, 1]
+        """
         return super().decide((Y_hat.real >= 0.5).astype(np.intp))
 
 # %% ../nbs/loss.ipynb #204bcf97
@@ -1198,7 +1250,14 @@ class Hinge(Loss):
     classifies = True
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
-        """−1 or 1, shape (m, 1), for one output; else class indices, shape (m,)."""
+        """−1 or 1, shape (m, 1), for one output; else class indices, shape (m,).
+
+        Examples
+        --------
+        >>> Hinge().prepare([0, 1], m=2, output_shape=(1,), dtype=np.float64)
+        array([[-1.],
+               [ 1.]])
+        """
         if len(output_shape) != 1:
             raise ValueError(f"Hinge takes outputs of shape (1,) or (K,); got {tuple(output_shape)}")
         y = _numeric(y, m)
@@ -1218,7 +1277,13 @@ class Hinge(Loss):
         return class_hinge_gradient(Y_hat, Y, out) if Y.ndim == 1 else hinge_gradient(Y_hat, Y, out)
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
-        """The class of the largest score, or 1 where the only score is at least 0, else 0; shape (m,)."""
+        """The class of the largest score, or 1 where the only score is at least 0, else 0; shape (m,).
+
+        Examples
+        --------
+        >>> Hinge().decide(np.array([[-0.5], [0.5]])).tolist(), Hinge().decide(np.array([[1.0, 3.0, 2.0]])).tolist()
+        ([0, 1], [1])
+        """
         return (Y_hat[:, 0].real >= 0).astype(np.intp) if Y_hat.shape[1] == 1 else Y_hat.real.argmax(axis=1)
 
     def truth(self, Y: np.ndarray) -> np.ndarray:

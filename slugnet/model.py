@@ -69,6 +69,16 @@ class Callback:
         ----------
         model : Model
             The model that is trained.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_train_begin(self, model):
+        ...         print(model.theta.size, "parameters")
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], callbacks=[Note()], progress=False)
+        4 parameters
         """
 
     def on_train_end(self, model, logs):
@@ -80,6 +90,16 @@ class Callback:
             The model that is trained.
         logs : dict of str to float
             Losses and metrics of the last epoch.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_train_end(self, model, logs):
+        ...         print("measured:", *logs)
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], epochs=2, callbacks=[Note()], progress=False)
+        measured: loss
         """
 
     def on_epoch_begin(self, model, epoch):
@@ -91,6 +111,17 @@ class Callback:
             The model that is trained.
         epoch : int
             The number of the epoch.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_epoch_begin(self, model, epoch):
+        ...         print("epoch", epoch)
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], epochs=2, callbacks=[Note()], progress=False)
+        epoch 0
+        epoch 1
         """
 
     def on_epoch_end(self, model, epoch, logs):
@@ -104,6 +135,17 @@ class Callback:
             The number of the epoch.
         logs : dict of str to float
             Its losses and metrics.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_epoch_end(self, model, epoch, logs):
+        ...         print("epoch", epoch, "measured", *logs)
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], epochs=2, callbacks=[Note()], progress=False)
+        epoch 0 measured loss
+        epoch 1 measured loss
         """
 
     def on_batch_begin(self, model, step):
@@ -115,6 +157,17 @@ class Callback:
             The model that is trained.
         step : int
             The number of the step.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_batch_begin(self, model, step):
+        ...         print("step", step)
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], epochs=1, batch_size=2, callbacks=[Note()], progress=False)
+        step 0
+        step 1
         """
 
     def on_gradient(self, model, step, weight):
@@ -130,6 +183,17 @@ class Callback:
             The number of the step.
         weight : float
             How much the minibatch counts: the number of its examples, or the sum of their weights.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_gradient(self, model, step, weight):
+        ...         print("step", step, "of weight", weight)
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], epochs=1, batch_size=2, callbacks=[Note()], progress=False)
+        step 0 of weight 2
+        step 1 of weight 1
         """
 
     def on_batch_end(self, model, step, logs):
@@ -143,6 +207,17 @@ class Callback:
             The number of the step.
         logs : dict of str to float
             The loss of its minibatch, before the step.
+
+        Examples
+        --------
+        >>> class Note(Callback):
+        ...     def on_batch_end(self, model, step, logs):
+        ...         print("step", step, "measured", *logs)
+        >>> from slugnet.loss import MeanSquaredError
+        >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
+        >>> history = model.fit(np.eye(3), [1.0, 3.0, 5.0], epochs=1, batch_size=2, callbacks=[Note()], progress=False)
+        step 0 measured loss
+        step 1 measured loss
         """
 
 # %% ../nbs/model.ipynb #3d02b5df
@@ -187,6 +262,14 @@ class History(Sequence):
         -------
         dict of str to list of float
             The values of each quantity.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.append({"loss": 0.5})
+        >>> history.append({"loss": 0.25, "val_loss": 0.75})
+        >>> history.to_dict()
+        {'loss': [0.5, 0.25], 'val_loss': [nan, 0.75]}
         """
         names = dict.fromkeys(name for logs in self._epochs for name in logs)
         return {name: [logs.get(name, math.nan) for logs in self._epochs] for name in names}
@@ -203,6 +286,14 @@ class History(Sequence):
         -------
         matplotlib.figure.Figure
             The figure.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.append({"loss": 0.5})
+        >>> history.append({"loss": 0.25})
+        >>> history.plot().axes[0].lines[0].get_ydata().tolist()
+        [0.5, 0.25]
         """
         from slugnet.plot import learning_curves
 

@@ -163,6 +163,11 @@ class Penalty(Component):
         -------
         numpy.ndarray, of the shape of w
             The gradient, or a subgradient.
+
+        Examples
+        --------
+        >>> L1(0.5).gradient(np.array([-3.0, 0.0, 2.0]))
+        array([-0.5,  0. ,  0.5])
         """
         raise NotImplementedError(f"{type(self).__name__} must define gradient(w, out)")
 
@@ -177,6 +182,13 @@ class Penalty(Component):
             To which the gradient is added.
         work : numpy.ndarray, of the shape of w, optional
             Room, which may be overwritten.
+
+        Examples
+        --------
+        >>> grad = np.array([1.0, 1.0])
+        >>> L1(0.5).add_gradient(np.array([-3.0, 2.0]), grad)
+        >>> grad
+        array([0.5, 1.5])
         """
         np.add(grad, self.gradient(w, work), out=grad)  # eq-regularization-objective
 

@@ -2,6 +2,7 @@
 import ast
 import doctest
 import importlib
+import operator
 import textwrap
 
 import notebooks
@@ -107,6 +108,15 @@ def test_has_an_example_that_is_run(entry):
     module = importlib.import_module(entry.module.path)
     thing = getattr(module, entry.name)
     assert any(test.examples for test in doctest.DocTestFinder(recurse=False).find(thing, entry.name, module=module))
+
+
+@pytest.mark.parametrize("entry", [e for e in CALLED if e.kind == "method"], ids=name_of)
+def test_method_has_an_example_that_is_run(entry):
+    source = BOOK.example(entry)
+    assert source is not None, "neither it, nor what it overrides, nor the example of its class shows how it is used"
+    module = importlib.import_module(source.module.path)
+    thing = operator.attrgetter(source.name)(module)
+    assert any(test.examples for test in doctest.DocTestFinder(recurse=False).find(thing, source.name, module=module))
 
 
 def test_every_name_stands_once():

@@ -235,6 +235,17 @@ class Reference:
                 return source.items(kind), source
         return [], entry
 
+    def example(self, entry: Entry) -> Entry | None:
+        """Whose example shows an entry: its own, that of its class which calls it, or that of what it overrides."""
+        if entry.sections.get("examples"):
+            return entry
+        if entry.owner is None:
+            return None
+        code = "\n".join(text for _, text in entry.owner.sections.get("examples", []))
+        if re.search(rf"\.{entry.short}\(", code):
+            return entry.owner
+        return next((e for e in self.models(entry) if e.sections.get("examples")), None)
+
     def summary(self, entry: Entry) -> str:
         """The summary, or that of what is overridden."""
         sources = [entry, *(self.models(entry) if entry.owner else [])]
@@ -415,8 +426,11 @@ class Writer:
         return lines
 
     def examples(self, entry: Entry) -> list[str]:
-        """The examples as code with its output, without prompts, so that they can be copied."""
-        values = entry.sections.get("examples", [])
+        """The examples as code with its output, without prompts, so that they can be copied; or where they stand."""
+        values, source = entry.sections.get("examples", []), self.reference.example(entry)
+        if not values and source is not None:
+            link = self.link(source, f"<code>{source.name}</code>")
+            return raw([f'<p class="reference-section">Examples <span class="reference-note">at {link}</span></p>'])
         lines = raw(['<p class="reference-section">Examples</p>']) if values else []
         for kind, text in values:
             if kind.value == "text":
@@ -479,7 +493,7 @@ class Writer:
         """The page that lists all names, one line each, under their modules."""
         self.page = "index"
         count = sum(e.owner is None for e in self.reference.entries)
-        lines = front("API reference", "Every public name of the package, with its signature, parameters, errors and an example that is tested.")
+        lines = front("API reference", "Every public name and method of the package, with signature, parameters, errors and an example that is tested.")
         lines += [f"The package has {count} public names. Each stands here once, in the module that defines it; "
                   "a module's page gives signature, parameters with shapes, units and defaults, "
                   "errors, examples, the place in the book where it is derived, and its source.", ""]

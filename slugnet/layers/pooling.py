@@ -741,6 +741,13 @@ class Pooling(Layer):
         -------
         numpy.ndarray, shape (m, c, *sizes of the output)
             A buffer.
+
+        Examples
+        --------
+        >>> layer = Pooling(2)
+        >>> shape = layer.build((3, 4, 6))
+        >>> layer.outputs(np.zeros((5, 3, 4, 6)), Tape()).shape
+        (5, 3, 2, 3)
         """
         tape[self]["X"] = X
         return tape.buffer(self, "H", (*X.shape[:2], *self.windows.shape), X.dtype)
@@ -881,6 +888,12 @@ class GlobalPooling(Layer):
             The images.
         H : numpy.ndarray, shape (m, c)
             A buffer.
+
+        Examples
+        --------
+        >>> X, H = GlobalPooling().rows(np.zeros((5, 3, 4, 6)), Tape())
+        >>> X.shape, H.shape
+        ((5, 3, 24), (5, 3))
         """
         tape[self]["shape"] = X.shape
         tape[self]["X"] = X = X.reshape(*X.shape[:2], -1)
@@ -902,6 +915,12 @@ class GlobalPooling(Layer):
         -------
         numpy.ndarray, shape (m, c)
             The buffer.
+
+        Examples
+        --------
+        >>> H = GlobalPooling().numbers("H", np.zeros((5, 3, 24)), Tape())
+        >>> H.shape, H.flags.f_contiguous
+        ((5, 3), True)
         """
         return tape.buffer(self, name, X.shape[1::-1], X.dtype).T
 

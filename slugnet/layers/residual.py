@@ -75,12 +75,33 @@ class Residual(Network):
         return shape
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """X + F(X), for a batch X (m, *input_shape)."""
+        """X + F(X), for a batch X (m, *input_shape).
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers.activation import Activation
+        >>> layer = Residual([Activation(ReLU())])
+        >>> shape = layer.build((2,))
+        >>> layer.forward(np.array([[-1.0, 2.0]]), Tape())
+        array([[-1.,  4.]])
+        """
         F = super().forward(X, tape)
         return np.add(X, F, out=tape.buffer(self, "H", F.shape, F.dtype))  # eq-residual-forward
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray:
-        """Write the gradients of the branch's parameters; return the one in X (m, *input_shape)."""
+        """Write the gradients of the branch's parameters; return the one in X (m, *input_shape).
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers.activation import Activation
+        >>> layer, tape = Residual([Activation(ReLU())]), Tape()
+        >>> shape = layer.build((2,))
+        >>> H = layer.forward(np.array([[-1.0, 2.0]]), tape)
+        >>> layer.backward(np.array([[5.0, 5.0]]), tape)
+        array([[ 5., 10.]])
+        """
         G_F = super().backward(G, tape)
         return np.add(G, G_F, out=tape.buffer(self, "G_in", G.shape, G.dtype))  # eq-residual-backward
 
@@ -309,7 +330,17 @@ class Parallel(Network):
             first.require_inputs(X)
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
-        """The outputs of all branches for a batch X (m, *input_shape), joined."""
+        """The outputs of all branches for a batch X (m, *input_shape), joined.
+
+        Examples
+        --------
+        >>> from slugnet.activation import ReLU
+        >>> from slugnet.layers.activation import Activation
+        >>> layer = Parallel([Activation(ReLU()), []], join="concatenate")
+        >>> shape = layer.build((2,))
+        >>> layer.forward(np.array([[-1.0, 2.0]]), Tape())
+        array([[ 0.,  2., -1.,  2.]])
+        """
         outputs = [layer.forward(X, tape) for layer in self.layers]
         if self.join == "sum":
             return total(outputs, out=tape.buffer(self, "H", outputs[0].shape, outputs[0].dtype))
