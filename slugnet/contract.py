@@ -10,10 +10,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .component import Component
+from .component import Component, require_instance
 
 # %% auto #0
-__all__ = ['batch_last', 'Tape', 'Layer', 'ActivatedLayer']
+__all__ = ['batch_last', 'Tape', 'Layer', 'Penalty', 'Constraint', 'regularize', 'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -417,6 +417,142 @@ class Layer(Component):
         """What `copy` and `pickle` take: all but the views, which the model binds anew."""
         bound = {"is_bound", *self.shapes, *("d" + name for name in self.shapes), *self.state_shapes}
         return {key: value for key, value in self.__dict__.items() if key not in bound}
+
+# %% ../nbs/contract.ipynb #7c1e0a02
+class Penalty(Component):
+    """A function Ω of the weights that is added to the loss.
+
+    A subclass defines `__call__` and `gradient`. It has no state: layers may share it.
+
+    Examples
+    --------
+    >>> class Quartic(Penalty):
+    ...     def __call__(self, w, work=None):
+    ...         return (w**4).sum()
+    ...     def gradient(self, w, out=None):
+    ...         return np.multiply(4, w**3, out=out)
+    >>> float(Quartic()(np.array([1.0, 2.0])))
+    17.0
+    """
+
+    def __call__(self, w: np.ndarray, work: np.ndarray | None = None):
+        """Ω(w) as a number, for w of any shape; `work`, of the same shape, may be overwritten.
+
+        Parameters
+        ----------
+        w : numpy.ndarray, any shape
+            Weights.
+        work : numpy.ndarray, of the shape of w, optional
+            Room, which may be overwritten.
+
+        Returns
+        -------
+        numpy scalar
+            Ω(w).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(w, work)")
+
+    def gradient(self, w: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """∇Ω(w), of the shape of w, written to `out` if given.
+
+        Parameters
+        ----------
+        w : numpy.ndarray, any shape
+            Weights.
+        out : numpy.ndarray, of the shape of w, optional
+            Where to write.
+
+        Returns
+        -------
+        numpy.ndarray, of the shape of w
+            The gradient, or a subgradient.
+
+        Examples
+        --------
+        >>> from slugnet.regularization import L1
+        >>> L1(0.5).gradient(np.array([-3.0, 0.0, 2.0]))
+        array([-0.5,  0. ,  0.5])
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define gradient(w, out)")
+
+    def add_gradient(self, w: np.ndarray, grad: np.ndarray, work: np.ndarray | None = None) -> None:
+        """Add ∇Ω(w) to `grad` in place; `work`, of the same shape, may be overwritten.
+
+        Parameters
+        ----------
+        w : numpy.ndarray, any shape
+            Weights.
+        grad : numpy.ndarray, of the shape of w
+            To which the gradient is added.
+        work : numpy.ndarray, of the shape of w, optional
+            Room, which may be overwritten.
+
+        Examples
+        --------
+        >>> from slugnet.regularization import L1
+        >>> grad = np.array([1.0, 1.0])
+        >>> L1(0.5).add_gradient(np.array([-3.0, 2.0]), grad)
+        >>> grad
+        array([0.5, 1.5])
+        """
+        np.add(grad, self.gradient(w, work), out=grad)  # eq-regularization-objective
+
+# %% ../nbs/contract.ipynb #7c1e0a04
+class Constraint(Component):
+    """A set that each unit's weights must lie in. A subclass defines `project`; it has no state.
+
+    Examples
+    --------
+    >>> class NotNegative(Constraint):
+    ...     def project(self, W, unit_axis=-1):
+    ...         np.maximum(W, 0, out=W)
+    >>> W = np.array([[-1.0, 2.0]])
+    >>> NotNegative().project(W)
+    >>> W
+    array([[0., 2.]])
+    """
+
+    def project(self, W: np.ndarray, unit_axis: int = -1) -> None:
+        """Replace, in place, the weights of each unit by the nearest ones allowed.
+
+        Parameters
+        ----------
+        W : numpy.ndarray, at least one axis
+            Weights; they are changed.
+        unit_axis : int
+            The axis that counts the units.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define project(W, unit_axis)")
+
+# %% ../nbs/contract.ipynb #7c1e0a05
+def regularize(layer, penalty: Penalty | None = None, constraint: Constraint | None = None) -> None:
+    """Give a layer its penalty and its constraint.
+
+    Parameters
+    ----------
+    layer : Layer
+        It gets the attributes `penalty` and `constraint`.
+    penalty : Penalty, optional
+        On the layer's weights, those in its `decayed`.
+    constraint : Constraint, optional
+        On the same, for each unit along its `unit_axis`.
+
+    Raises
+    ------
+    TypeError
+        If one of them is something else.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.regularization import L2
+    >>> layer = Dense(2)
+    >>> regularize(layer, penalty=L2(0.1))
+    >>> layer.penalty
+    L2(strength=0.1)
+    """
+    layer.penalty = penalty if penalty is None else require_instance("penalty", penalty, Penalty)
+    layer.constraint = constraint if constraint is None else require_instance("constraint", constraint, Constraint)
 
 # %% ../nbs/contract.ipynb #a19c2d6b
 class ActivatedLayer(Layer):

@@ -19,12 +19,11 @@ import numpy as np
 
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import Component, describe, require_instance, require_integer, require_number, revive
-from .contract import Layer, Tape
+from .contract import Layer, Penalty, Tape
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
 from .network import Network, leaves, refuse_repeats
-from .regularization import Penalty
 from .descent import SGD, Optimizer
 
 # %% auto #0

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .component import require_instance
-from .contract import ActivatedLayer, Layer, Tape
+from .contract import ActivatedLayer, Layer, Penalty, Tape
 from .loss import Loss
-from .regularization import Penalty
 
 # %% auto #0
 __all__ = ['feedforward', 'backpropagate', 'leaves', 'refuse_repeats', 'Network', 'unrolled', 'takes_joint_form', 'penalized',

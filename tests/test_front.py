@@ -16,8 +16,7 @@ from site_browser import ROOT
 
 BOOK = notebooks.pages()
 PAGES = [page for page in BOOK if page != "index"]
-# Regularization comes before the dense layer, whose code imports it, and not behind the model.
-PATH = ["introduction", "activation", "loss", "layers/dense", "backpropagation", "optimization", "model",
+PATH = ["introduction", "activation", "loss", "layers/dense", "backpropagation", "optimization", "model", "regularization",
         "layers/convolution", "tutorials/xor", "tutorials/mnist-convolution", "notation"]
 
 

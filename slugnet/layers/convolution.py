@@ -12,9 +12,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..activation import Activation, Identity
 from ..component import require_instance, require_integer
-from ..contract import ActivatedLayer, Tape
+from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
 from ..initializations import Initializer, Zeros
-from ..regularization import Constraint, Penalty, regularize
 
 # %% auto #0
 __all__ = ['output_size', 'same_padding', 'pad', 'unpad', 'windows', 'columns', 'blocks', 'convolve', 'kernel_gradient',

@@ -9,9 +9,8 @@ import numpy as np
 
 from ..activation import Activation, Identity
 from ..component import require_instance, require_integer
-from ..contract import ActivatedLayer, Tape
+from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
 from ..initializations import Initializer, Zeros
-from ..regularization import Constraint, Penalty, regularize
 
 
 # %% auto #0
