@@ -212,18 +212,18 @@
       ["tabindex", "role", "aria-label"].forEach((key) => box.removeAttribute(key));
     }
   };
-  const idle = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 50));
+  const idle = (work) => window.requestIdleCallback ? requestIdleCallback(work, { timeout: 500 }) : setTimeout(() => work({ didTimeout: true }), 50);
   const aimed = () => document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  let round = 0, acted = false;
+  let round = 0;
   const markAll = () => {
     const mine = ++round, waiting = boxes.slice();
     delete root.dataset.boxes;
     const work = (time) => {
       if (mine !== round) return;
-      do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && time.timeRemaining() > 2);
+      do { if (waiting.length) mark(waiting.shift()); } while (waiting.length && (time.didTimeout || time.timeRemaining() > 2));
       if (waiting.length) idle(work);
       else {
-        if (!acted && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // fonts that came late have moved it
+        if (!("acted" in root.dataset) && location.hash) aimed()?.scrollIntoView({ behavior: "instant" });   // fonts that came late have moved it
         root.dataset.boxes = "marked";
       }
     };
@@ -233,7 +233,7 @@
   addEventListener("resize", markAll);
   addEventListener("load", markAll);
   if (document.fonts) document.fonts.addEventListener("loadingdone", markAll);
-  ["wheel", "touchstart", "pointerdown", "keydown"].forEach((act) => addEventListener(act, () => { acted = true; }, { once: true, passive: true }));
+  ["wheel", "touchstart", "pointerdown", "keydown"].forEach((act) => addEventListener(act, () => { root.dataset.acted = ""; }, { once: true, passive: true }));
   document.addEventListener("contentvisibilityautostatechange", (event) => {
     if (!event.skipped && event.target.matches(".scroll")) mark(event.target);
   });
