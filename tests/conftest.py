@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["site_browser"] if importlib.util.find_spec("filelock") else []   # without it, no test of the site runs
-FIRST, LAST = "test_notebooks.py", ("test_site.py", "test_motion_site.py", "test_front.py")
+FIRST, LAST = "test_notebooks.py", ("test_site.py", "test_motion_site.py", "test_front.py", "test_play.py")
 REQUIRE_ALL = os.environ.get("SLUGNET_REQUIRE_ALL") == "1"
 LEAVE_OUT_PEERS = importlib.util.find_spec("torch") is None and not REQUIRE_ALL
 
@@ -34,9 +34,16 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Notebooks first, for what they measure goes into the site; the site's tests last."""
+    """Notebooks first, for what they measure goes into the site; the site's tests last, when it has been built.
+
+    One of them comes between the others: it builds the site while the other workers have something else to do.
+    """
     rank = {FIRST: 0} | dict.fromkeys(LAST, 2)
     items.sort(key=lambda item: rank.get(item.path.name, 1))
+    builders = [item for item in items if "docs" in item.fixturenames and "browser" not in item.fixturenames]
+    if builders:
+        items.remove(builders[0])
+        items.insert(sum(item.path.name == FIRST for item in items) + 20, builders[0])
 
 
 def _fail_if_skipped(report) -> None:
