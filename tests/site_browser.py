@@ -98,9 +98,14 @@ class Visit:
         self.tab = self.context.new_page()
         self.tab.on("console", lambda m: self.trouble.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
         self.tab.on("pageerror", lambda e: self.trouble.append(f"script: {e}"))
-        self.tab.on("requestfailed", lambda r: self.trouble.append(f"failed: {r.url}"))
+        self.tab.on("requestfailed", self.note_failed)
         self.tab.on("response", lambda r: self.trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
         self.tab.on("request", self.note_outside)
+
+    def note_failed(self, request) -> None:
+        """Note a request that got no answer, unless the reader left the page before it came."""
+        if request.failure != "net::ERR_ABORTED":
+            self.trouble.append(f"failed: {request.url}: {request.failure}")
 
     def note_outside(self, request) -> None:
         """Note a request to any other address."""
