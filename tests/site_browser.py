@@ -17,6 +17,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS, DOCS = ROOT / "nbs" / "_tools", ROOT / "_docs"
+MARKED = "document.documentElement.dataset.boxes === 'marked'"      # boxes that scroll are measured when all else is done
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -93,22 +94,23 @@ class Visit:
     """A tab that notes everything that goes wrong in it."""
 
     def __init__(self, browser, address: str):
-        self.address, self.trouble = address, []
+        self.address, self.trouble, self.requested = address, [], set()
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
         self.tab = self.context.new_page()
         self.tab.on("console", lambda m: self.trouble.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
         self.tab.on("pageerror", lambda e: self.trouble.append(f"script: {e}"))
         self.tab.on("requestfailed", self.note_failed)
         self.tab.on("response", lambda r: self.trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        self.tab.on("request", self.note_outside)
+        self.tab.on("request", self.note_request)
 
     def note_failed(self, request) -> None:
         """Note a request that got no answer, unless the reader left the page before it came."""
         if request.failure != "net::ERR_ABORTED":
             self.trouble.append(f"failed: {request.url}: {request.failure}")
 
-    def note_outside(self, request) -> None:
-        """Note a request to any other address."""
+    def note_request(self, request) -> None:
+        """Note what is asked for; to ask another address is trouble."""
+        self.requested.add(request.url)
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.trouble.append(f"outside: {request.url}")
 
@@ -118,9 +120,35 @@ class Visit:
         self.tab.evaluate("document.fonts.ready.then(() => 0)")
 
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the window another size, and wait until the boxes that scroll are measured in it."""
+        self.tab.wait_for_function(MARKED)
+        self.tab.evaluate("delete document.documentElement.dataset.boxes")
+        self.tab.set_viewport_size({"width": width, "height": height})
+        self.tab.wait_for_function(MARKED)
+
+
 @pytest.fixture
 def visit(browser, address):
     """A fresh tab."""
     visit = Visit(browser, address)
     yield visit
     visit.context.close()
+
+
+@pytest.fixture(scope="session")
+def open_tab(browser, address):
+    """A tab that stays open."""
+    visit = Visit(browser, address)
+    yield visit
+    visit.context.close()
+
+
+@pytest.fixture
+def long_visit(open_tab):
+    """A tab that other tests have used, which takes half of the time; for tests that leave nothing behind."""
+    open_tab.tab.emulate_media(color_scheme="light", media="screen")
+    open_tab.tab.set_viewport_size({"width": 1280, "height": 900})
+    open_tab.trouble.clear()
+    open_tab.requested.clear()
+    return open_tab

@@ -34,9 +34,9 @@ def test_no_page_is_heavy(docs):
 
 
 @pytest.mark.parametrize("page, name", [film[:2] for film in FILMS])
-def test_film_plays_steps_and_slides(visit, page, name):
-    visit.open(f"{page}.html")
-    tab, film = visit.tab, visit.tab.locator(f'figure[data-motion="{name}"]')
+def test_film_plays_steps_and_slides(long_visit, page, name):
+    long_visit.open(f"{page}.html")
+    tab, film = long_visit.tab, long_visit.tab.locator(f'figure[data-motion="{name}"]')
     drawing = lambda: film.locator("svg.motion-picture > g").inner_html()  # noqa: E731
     place = lambda: int(film.locator("input").input_value())  # noqa: E731
     last = int(film.locator("input").get_attribute("max"))
@@ -69,11 +69,11 @@ def test_film_plays_steps_and_slides(visit, page, name):
         "all => all.filter(e => Math.min(e.offsetWidth, e.offsetHeight) < 24).length")
     assert small == 0, "targets smaller than 24 pixels"
     assert film.locator(".motion-label").inner_text().strip()
-    assert visit.trouble == []
+    assert long_visit.trouble == []
 
 
 @pytest.mark.parametrize("page, name", [film[:2] for film in FILMS])
-def test_film_without_scripts_and_on_paper(browser, address, page, name):
+def test_film_without_scripts(browser, address, page, name):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(f"{address}{page}.html")
@@ -86,12 +86,13 @@ def test_film_without_scripts_and_on_paper(browser, address, page, name):
     assert film.locator("details p, details li").first.is_visible()
     context.close()
 
-    context = browser.new_context()
-    tab = context.new_page()
-    tab.goto(f"{address}{page}.html")
+
+@pytest.mark.parametrize("page, name", [film[:2] for film in FILMS])
+def test_film_on_paper(long_visit, page, name):
+    long_visit.open(f"{page}.html")
+    tab = long_visit.tab
     tab.emulate_media(media="print")
     film = tab.locator(f'figure[data-motion="{name}"]')
     assert film.locator("svg.motion-picture").is_visible() and not film.locator(".motion-controls").is_visible()
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert film.locator("details p, details li").first.is_visible()
-    context.close()

@@ -15,7 +15,7 @@ import nbformat
 import notebooks
 import pages
 import reference
-from site_browser import run_tool
+from site_browser import MARKED, run_tool
 
 RAW_MARKUP = ("$$", ":::", "@eq-", "@fig-", "{#", "\\(", "\\[", "(0.0)")
 PAGE_LIMIT, FILM_PAGE_LIMIT, SHARED_LIMIT = 1_500_000, 5_000_000, 1_000_000     # bytes
@@ -76,7 +76,6 @@ EMPTY_BOXES = """() => {
     if (word.childElementCount === 0 && seen.has(kind)) word.replaceWith(word.textContent); else seen.add(kind);
   }));
 }"""
-MARKED = "document.documentElement.dataset.boxes === 'marked'"      # boxes that scroll are measured when all else is done
 # Its rule on contrast takes most of the time: of texts that have the same elements and classes above them, one is looked at.
 RUN_AXE = """async () => {
   const kinds = new Map();
@@ -100,11 +99,9 @@ RUN_ALL_OF_AXE = """() => axe.run(document, {resultTypes: ["violations"]}).then(
 # ---- every page, in the browser
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page(visit, axe, docs, name):
-    requested = set()
-    visit.tab.on("request", lambda request: requested.add(request.url))
-    visit.open(name)
-    tab = visit.tab
+def test_page(long_visit, axe, docs, name):
+    tab, requested = long_visit.tab, long_visit.requested
+    long_visit.open(name)
     page = tab.evaluate(READ_PAGE)
     assert [m for m in RAW_MARKUP if m in page["text"]] == [], "raw markup in the text"
     assert page["unset"] == 0, "formulas that are not set"
@@ -112,24 +109,22 @@ def test_page(visit, axe, docs, name):
     assert all(b <= a + 1 for a, b in zip(page["headings"], page["headings"][1:])), page["headings"]
     assert page["unnamed"] == [], "pictures without a text"
     assert page["lang"] == "en" and page["title"] and page["description"]
-    own, shared = weights(requested | set(page["files"]), visit.address, docs)
+    own, shared = weights(requested | set(page["files"]), long_visit.address, docs)
     assert own <= (FILM_PAGE_LIMIT if page["film"] else PAGE_LIMIT), "heavier than a page may be"
     assert shared + (docs / "search.bin").stat().st_size <= SHARED_LIMIT, "heavier than what pages share may be"
     assert page["blocking"] == [] and page["elements"] <= ELEMENT_LIMIT and len(requested) <= REQUEST_LIMIT, "slow to load"
     tab.add_style_tag(content="* { content-visibility: visible !important }")      # all of it, not what is near the window
     tab.emulate_media(color_scheme="dark")
-    tab.set_viewport_size({"width": 390, "height": 844})
+    long_visit.resize(390, 844)
     assert tab.evaluate(WIDE_THINGS) == [], "wider than a phone"
     assert tab.evaluate(LONELY_MARKS) == [], "a mark that stands alone in the line below its formula"
     tab.evaluate(EMPTY_BOXES)
     tab.evaluate(axe + "; 0")
-    tab.wait_for_function(MARKED)
     assert tab.evaluate(RUN_AXE) == [], "axe, dark, 390 px"
     tab.emulate_media(color_scheme="light")
-    tab.set_viewport_size({"width": 1280, "height": 900})
-    tab.wait_for_function(MARKED)
+    long_visit.resize(1280, 900)
     assert tab.evaluate(RUN_AXE) == [], "axe, light, 1280 px"
-    assert visit.trouble == []
+    assert long_visit.trouble == []
 
 
 def weights(urls: set[str], address: str, docs: Path) -> tuple[int, int]:
@@ -496,8 +491,7 @@ def test_keyboard_skips_to_the_text_opens_folds_and_turns_pages(visit):
     keys.press("Space")
     assert visit.tab.get_attribute("html", "data-theme") == "dark"
     box = visit.tab.locator("main pre.scroll[tabindex='0']")
-    visit.tab.set_viewport_size({"width": 390, "height": 844})
-    visit.tab.wait_for_function(MARKED)
+    visit.resize(390, 844)
     box.first.focus()
     keys.press("ArrowRight")
     visit.tab.wait_for_function("document.activeElement.scrollLeft > 0")
