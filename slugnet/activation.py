@@ -323,7 +323,7 @@ def tanh_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     >>> tanh_derivative(np.array([0.0, 0.5]))
     array([1.  , 0.75])
     """
-    out = np.multiply(H, H, out=out)
+    out = np.square(H, out=out)
     return np.subtract(1, out, out=out)  # eq-activation-tanh-derivative
 
 # %% ../nbs/activation.ipynb #3fd1c8b8

@@ -38,7 +38,7 @@ def accumulate(r: np.ndarray, grad: np.ndarray, rho: float, work: np.ndarray) ->
     array([9.5])
     """
     r *= rho
-    r += np.multiply(grad, grad, out=work)  # eq-adaptive-adagrad, eq-adaptive-sum
+    r += np.square(grad, out=work)  # eq-adaptive-adagrad, eq-adaptive-sum
 
 
 def scaled_step(theta: np.ndarray, direction: np.ndarray, r: np.ndarray, rate: float, epsilon: float,
@@ -133,12 +133,12 @@ def adadelta_step(theta: np.ndarray, grad: np.ndarray, r: np.ndarray, u: np.ndar
     array([0.998])
     """
     r *= rho
-    r += np.multiply(np.multiply(grad, grad, out=work), 1 - rho, out=work)
+    r += np.multiply(np.square(grad, out=work), 1 - rho, out=work)
     np.divide(np.add(u, epsilon, out=work), np.add(r, epsilon, out=spare), out=work)
     np.sqrt(work, out=work)
     work *= grad
     u *= rho
-    u += np.multiply(np.multiply(work, work, out=spare), 1 - rho, out=spare)
+    u += np.multiply(np.square(work, out=spare), 1 - rho, out=spare)
     work *= rate
     theta -= work  # eq-adaptive-adadelta
 
