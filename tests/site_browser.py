@@ -119,7 +119,6 @@ class Visit:
         self.tab.goto(self.address + page, wait_until="load")
         self.tab.evaluate("document.fonts.ready.then(() => 0)")
 
-
     def resize(self, width: int, height: int) -> None:
         """Give the window another size, and wait until the boxes that scroll are measured in it."""
         self.tab.wait_for_function(MARKED)
@@ -146,7 +145,7 @@ def open_tab(browser, address):
 
 @pytest.fixture
 def long_visit(open_tab):
-    """A tab that other tests have used, which takes half of the time; for tests that leave nothing behind."""
+    """A tab that other tests have used, which saves a third of the time; for tests that leave nothing behind."""
     open_tab.tab.emulate_media(color_scheme="light", media="screen")
     open_tab.tab.set_viewport_size({"width": 1280, "height": 900})
     open_tab.trouble.clear()
