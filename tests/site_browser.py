@@ -18,6 +18,7 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS, DOCS = ROOT / "nbs" / "_tools", ROOT / "_docs"
 MARKED = "document.documentElement.dataset.boxes === 'marked'"      # boxes that scroll are measured when all else is done
+WINDOW = {"width": 1280, "height": 900}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -94,25 +95,31 @@ class Visit:
     """A tab that notes everything that goes wrong in it."""
 
     def __init__(self, browser, address: str):
-        self.address, self.trouble, self.requested = address, [], set()
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        self.address, self.trouble, self.requested, self.leaving = address, [], set(), False
+        self.context = browser.new_context(viewport=WINDOW, color_scheme="light")
         self.tab = self.context.new_page()
         self.tab.on("console", lambda m: self.trouble.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
         self.tab.on("pageerror", lambda e: self.trouble.append(f"script: {e}"))
         self.tab.on("requestfailed", self.note_failed)
         self.tab.on("response", lambda r: self.trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
         self.tab.on("request", self.note_request)
+        self.tab.on("domcontentloaded", self.note_arrival)
 
     def note_failed(self, request) -> None:
-        """Note a request that got no answer, unless the reader left the page before it came."""
-        if request.failure != "net::ERR_ABORTED":
+        """Note a request that got no answer, unless it ended because the reader is leaving its page."""
+        if not (self.leaving and request.failure == "net::ERR_ABORTED"):
             self.trouble.append(f"failed: {request.url}: {request.failure}")
 
     def note_request(self, request) -> None:
         """Note what is asked for; to ask another address is trouble."""
         self.requested.add(request.url)
+        self.leaving |= request.is_navigation_request()
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.trouble.append(f"outside: {request.url}")
+
+    def note_arrival(self, page) -> None:
+        """Note that the page left is gone."""
+        self.leaving = False
 
     def open(self, page: str) -> None:
         """Load a page and wait until it stands."""
@@ -147,7 +154,7 @@ def open_tab(browser, address):
 def long_visit(open_tab):
     """A tab that other tests have used, which saves a third of the time; for tests that leave nothing behind."""
     open_tab.tab.emulate_media(color_scheme="light", media="screen")
-    open_tab.tab.set_viewport_size({"width": 1280, "height": 900})
+    open_tab.tab.set_viewport_size(WINDOW)
     open_tab.trouble.clear()
     open_tab.requested.clear()
     return open_tab
