@@ -154,21 +154,10 @@ def compare(page: dict, model: Model, tolerance: float) -> None:
 
 
 @pytest.fixture
-def play(visit):
-    """The page, in a fresh tab, without anything drawn."""
-    visit.open(PAGE)
-    visit.tab.locator(".play-canvas").scroll_into_view_if_needed()
-    yield visit
-    assert visit.trouble == []
-
-
-@pytest.fixture
-def kept(long_visit):
-    """The page, in a tab that stays open, without anything drawn."""
-    if not long_visit.tab.url.endswith("/" + PAGE):
-        long_visit.open(PAGE)
-        long_visit.tab.locator(".play-canvas").scroll_into_view_if_needed()
-    long_visit.tab.click("text=Clear")
+def play(long_visit):
+    """The page, loaded anew."""
+    long_visit.open(PAGE)
+    long_visit.tab.locator(".play-canvas").scroll_into_view_if_needed()
     yield long_visit
     assert long_visit.trouble == []
 
@@ -196,9 +185,10 @@ def cells() -> dict:
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_numbers_of_a_drawing(kept, digit):
-    draw(kept.tab, drawing(digit, 1))
-    page, data = kept.tab.evaluate(READ), kept.tab.evaluate(DATA)
+def test_numbers_of_a_drawing(play, digit):
+    play.tab.click("text=Clear")
+    draw(play.tab, drawing(digit, 1))
+    page, data = play.tab.evaluate(READ), play.tab.evaluate(DATA)
     assert sum(page["x"]) > 10
     compare(page, stored_model(data, "float64"), 1e-10)
     compare(page, stored_model(data, "float32"), 1e-5)
@@ -206,7 +196,7 @@ def test_numbers_of_a_drawing(kept, digit):
 
 
 def test_every_question_and_every_unit(play):
-    draw(play.tab, drawing(8, 1))
+    draw(play.tab, drawing(8, 0))
     model = stored_model(play.tab.evaluate(DATA), "float64")
     for digit in range(10):
         play.tab.locator(".play-bar").nth(digit).click()
@@ -241,17 +231,17 @@ def test_reads_what_is_drawn(play):
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_drawing_becomes_the_notebooks_dots(kept, digit):
+def test_drawing_becomes_the_notebooks_dots(play, digit):
     strokes = [[(round(224 * x) / 256, round(224 * y) / 256) for x, y in stroke] for stroke in drawing(digit, digit % 4)]
-    got = kept.tab.evaluate("strokes => { const Z = slugnetPlay.dots(strokes); return [Z, slugnetPlay.counts(Z)]; }", strokes)
+    got = play.tab.evaluate("strokes => { const Z = slugnetPlay.dots(strokes); return [Z, slugnetPlay.counts(Z)]; }", strokes)
     expected = cells()["dots"](strokes)
     assert np.abs(np.array(got[0]) - expected.ravel()).sum() <= 1       # a dot on the very edge of the pen
     np.testing.assert_array_equal(got[1], cells()["counts"](np.array(got[0]).reshape(32, 32)))
 
 
-def test_one_dot_and_lines_are_drawn(kept):
+def test_one_dot_and_lines_are_drawn(play):
     for strokes in ([[[.5, .5]]], [[[.1, .5], [.9, .5]]], [[[.5, .1], [.5, .9]]], [[[.5, .5], [.5, .5]]]):
-        got = np.array(kept.tab.evaluate("strokes => slugnetPlay.dots(strokes)", strokes)).reshape(32, 32)
+        got = np.array(play.tab.evaluate("strokes => slugnetPlay.dots(strokes)", strokes)).reshape(32, 32)
         assert np.array_equal(got, cells()["dots"](strokes)) and 16 <= got.sum() < 300
 
 
@@ -279,7 +269,7 @@ def test_weights_come_from_slugnet(play):
 
 
 def test_clear(play):
-    draw(play.tab, drawing(3, 1))
+    draw(play.tab, drawing(3, 0))
     assert sum(play.tab.evaluate(READ)["x"]) > 0
     play.tab.click("text=Clear")
     page = play.tab.evaluate(READ)
