@@ -16,7 +16,7 @@ ROWS = {"mlp": RATIO | {"threads", "work", "against", "goal"}, "roofline": {"nam
         "parts": {"batch", "step_us", "parts_us"}, "choices": RATIO | {"choice", "instead"},
         "growth": {"series", "size", "ms"}}
 ROWS |= dict.fromkeys(("convolution", "layers", "transform", "threads"), ROWS["mlp"])
-BESIDES = {"roofline": {"roofs"}, "choices": {"blocks", "calls"}, "threads": {"products"}}
+BESIDES = {"roofline": {"roofs"}, "choices": {"blocks", "calls", "faded"}, "threads": {"products"}}
 
 
 def problems(data: dict) -> list[str]:

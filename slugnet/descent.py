@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BLOCK', 'gradient_step', 'momentum_step', 'nesterov_step', 'Schedule', 'ConstantRate', 'as_schedule', 'StepDecay',
            'ExponentialDecay', 'InverseTimeDecay', 'CosineDecay', 'Warmup', 'norm', 'clip_by_norm', 'clip_by_value',
-           'add_weight_decay', 'blocks', 'Optimizer', 'SGD']
+           'add_weight_decay', 'blocks', 'flush', 'Optimizer', 'SGD']
 
 # %% ../nbs/optimization.ipynb #c7c4f9c4
 import math
@@ -499,6 +499,28 @@ def blocks(work: np.ndarray, *vectors: np.ndarray) -> Iterator[list[np.ndarray]]
     for start in range(0, end, length):
         yield [work[:end - start], *(vector[start:start + length] for vector in vectors)]
 
+# %% ../nbs/optimization.ipynb #f1a50005
+def flush(v: np.ndarray) -> None:
+    """Set to 0, in place, each entry below the smallest number that has all its digits.
+
+    Parameters
+    ----------
+    v : numpy.ndarray, shape (P,)
+        Numbers; they are changed.
+
+    Examples
+    --------
+    >>> v = np.array([1.0, -1e-38, 1e-39], np.float32)
+    >>> flush(v)
+    >>> v.tolist()
+    [1.0, -0.0, 0.0]
+    """
+    smallest = np.finfo(v.dtype).tiny
+    for work, part in blocks(np.empty(min(8192, len(v)), v.dtype), v):  # no-mutant: any length will do
+        np.abs(part, out=work)
+        np.greater_equal(work, smallest, out=work)
+        part *= work  # eq-optimization-flush
+
 # %% ../nbs/optimization.ipynb #90068cf9
 class Optimizer(Component):
     """A rule for the step, which sees only θ and g. It keeps settings; its memory belongs to the caller.
@@ -524,6 +546,8 @@ class Optimizer(Component):
         The working spaces that the rule needs.
     block : int or None
         How long these are, so how many entries the rule works on at a time; None: as long as θ.
+    flush_every : int or float
+        After how many steps each what is too small in the slots becomes 0, see `flush`; math.inf: never.
 
     Raises
     ------
@@ -544,6 +568,7 @@ class Optimizer(Component):
     slots: tuple = ()
     scratch: tuple = ("work",)
     block: int | None = None
+    flush_every: float = 25  # no-mutant: any number gives the same θ
 
     def __init__(self, learning_rate: "float | Schedule" = 0.01, weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
@@ -622,6 +647,13 @@ class Optimizer(Component):
             self.decay(theta, grad, rate, memory)
         self.update(theta, grad, rate, memory)
         memory["t"] += 1
+        if memory["t"] % self.flush_every == 0:
+            self._flush(memory)
+
+    def _flush(self, memory: dict) -> None:
+        """Set to 0 what is too small in the slots."""
+        for name in self.slots:
+            flush(memory[name])
 
     def decay(self, theta: np.ndarray, grad: np.ndarray, rate: float, memory: dict) -> None:
         """The weight decay: add the gradient of its penalty to that of the loss, before the rule is applied.
@@ -724,3 +756,7 @@ class SGD(Optimizer):
             else:
                 momentum_step(theta, grad, v, rate, self.momentum, work)
 
+    def _flush(self, memory: dict) -> None:
+        """Nothing without momentum, for then the velocity stays at 0."""
+        if self.momentum:
+            super()._flush(memory)

@@ -6,8 +6,8 @@
 __all__ = ['AMSGrad', 'Adadelta', 'AdaGrad', 'Adam', 'AdamW', 'BLOCK', 'ConstantRate', 'CosineDecay', 'ExponentialDecay',
            'InverseTimeDecay', 'Nadam', 'Optimizer', 'RMSProp', 'SGD', 'Schedule', 'StepDecay', 'Warmup', 'accumulate',
            'adadelta_step', 'adam_constants', 'adam_step', 'add_weight_decay', 'amsgrad_step', 'as_schedule', 'blocks',
-           'clip_by_norm', 'clip_by_value', 'gradient_step', 'momentum_step', 'nadam_constants', 'nadam_momentum',
-           'nadam_step', 'nesterov_step', 'norm', 'rmsprop_constants', 'scaled_step', 'shrink']
+           'clip_by_norm', 'clip_by_value', 'flush', 'gradient_step', 'momentum_step', 'nadam_constants',
+           'nadam_momentum', 'nadam_step', 'nesterov_step', 'norm', 'rmsprop_constants', 'scaled_step', 'shrink']
 
 # %% ../nbs/optimizers.ipynb #0411a5c9
 from .adaptive import (Adadelta, AdaGrad, Adam, AdamW, AMSGrad, Nadam, RMSProp, accumulate, adadelta_step,
@@ -15,12 +15,12 @@ from .adaptive import (Adadelta, AdaGrad, Adam, AdamW, AMSGrad, Nadam, RMSProp, 
                               nadam_step, rmsprop_constants, scaled_step, shrink)
 from .descent import (BLOCK, SGD, ConstantRate, CosineDecay, ExponentialDecay, InverseTimeDecay, Optimizer,
                              Schedule, StepDecay, Warmup, add_weight_decay, as_schedule, blocks, clip_by_norm,
-                             clip_by_value, gradient_step, momentum_step, nesterov_step, norm)
+                             clip_by_value, flush, gradient_step, momentum_step, nesterov_step, norm)
 
 # %% ../nbs/optimizers.ipynb #36ca7fe0
 _all_ = ["AMSGrad", "Adadelta", "AdaGrad", "Adam", "AdamW", "BLOCK", "ConstantRate", "CosineDecay",
          "ExponentialDecay", "InverseTimeDecay", "Nadam", "Optimizer", "RMSProp", "SGD", "Schedule", "StepDecay",
          "Warmup", "accumulate", "adadelta_step", "adam_constants", "adam_step", "add_weight_decay",
-         "amsgrad_step", "as_schedule", "blocks", "clip_by_norm", "clip_by_value", "gradient_step",
+         "amsgrad_step", "as_schedule", "blocks", "clip_by_norm", "clip_by_value", "flush", "gradient_step",
          "momentum_step", "nadam_constants", "nadam_momentum", "nadam_step", "nesterov_step", "norm",
          "rmsprop_constants", "scaled_step", "shrink"]
