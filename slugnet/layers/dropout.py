@@ -42,7 +42,7 @@ def thin(X: np.ndarray, mask: np.ndarray, rate: float, out: np.ndarray | None = 
     return np.multiply(scaled, X, out=scaled)  # eq-dropout-forward, eq-dropout-backward
 
 # %% ../../nbs/layers/dropout.ipynb #17f6bc9f
-_CHUNK = 1 << 17  # no-mutant: how many at a time changes the time only
+_CHUNK = 56 << 10  # bytes; no-mutant: how many at a time changes the time only
 
 
 def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
@@ -66,12 +66,17 @@ def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
     """
     whole, rest = divmod(256 * rate, 1)
     for start in range(0, len(out), _CHUNK):
-        part = out[start:start + _CHUNK]
-        digits = _random_bytes(len(part), rng)
-        np.greater_equal(digits, np.uint8(whole), out=part)
-        if rest:
-            ties = np.flatnonzero(digits == np.uint8(whole))
-            part[ties] = rng.random(len(ties)) >= rest  # eq-dropout-digits # no-mutant [>=]: equal once in 2⁵³
+        _draw_part(np.uint8(whole), rest, out[start:start + _CHUNK], rng)
+
+
+def _draw_part(whole: np.uint8, rest: float, out: np.ndarray, rng: np.random.Generator) -> None:
+    """Fill a part of a mask, where the probability is (whole + rest)/256."""
+    digits = _random_bytes(len(out), rng)
+    if rest:
+        ties = np.flatnonzero(np.equal(digits, whole, out=out))
+    np.greater_equal(digits, whole, out=out)
+    if rest:
+        out[ties] = rng.random(len(ties)) >= rest  # eq-dropout-digits # no-mutant [>=]: equal once in 2⁵³
 
 
 def _random_bytes(n: int, rng: np.random.Generator) -> np.ndarray:
