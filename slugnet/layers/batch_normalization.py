@@ -5,6 +5,8 @@
 # %% ../../nbs/layers/batch-normalization.ipynb #02762268
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..component import require_number
@@ -292,39 +294,63 @@ class BatchNormalization(Layer):
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """H for a batch X (m, n) or (m, c, ...)."""
-        X_hat = tape.buffer(self, "X_hat", X.shape, self.gamma.dtype)
-        variance = self._deviations(X, tape.train, X_hat)
-        tape[self]["inverse"] = inverse = inverse_deviation(variance, self.epsilon)
-        X_hat *= inverse  # eq-batchnorm-normalized
-        H = tape.buffer(self, "H", X.shape, X_hat.dtype)
-        np.multiply(X_hat, _spread(self.gamma, X.ndim), out=H)
-        H += _spread(self.beta, X.ndim)  # eq-batchnorm-output
+        X_hat, H = (tape.buffer(self, name, X.shape, self.gamma.dtype) for name in ("X_hat", "H"))
+        inverse = tape.buffer(self, "inverse", self.gamma.shape, self.gamma.dtype)
+        for c in _groups(X.shape):
+            self._forward(c, X[:, c], X_hat[:, c], H[:, c], inverse, tape.train)
         return H
 
-    def _deviations(self, X: np.ndarray, train: bool, out: np.ndarray) -> np.ndarray:
+    def _forward(self, c: slice, X: np.ndarray, X_hat: np.ndarray, H: np.ndarray, inverse: np.ndarray,
+                 train: bool) -> None:
+        """The forward pass of the features c, to which all arrays but `inverse` are cut."""
+        variance = self._deviations(c, X, train, X_hat)
+        inverse[c] = inverse_deviation(variance, self.epsilon)
+        X_hat *= _spread(inverse[c], X.ndim)  # eq-batchnorm-normalized
+        np.multiply(X_hat, _spread(self.gamma[c], X.ndim), out=H)
+        H += _spread(self.beta[c], X.ndim)  # eq-batchnorm-output
+
+    def _deviations(self, c: slice, X: np.ndarray, train: bool, out: np.ndarray) -> np.ndarray:
         """Write X − μ to `out`, return the variance, and let the running statistics follow in training."""
         if not train:
-            np.subtract(X, _spread(self.running_mean, X.ndim), out=out)  # eq-batchnorm-test
-            return _spread(self.running_variance, X.ndim)
+            np.subtract(X, _spread(self.running_mean[c], X.ndim), out=out)  # eq-batchnorm-test
+            return self.running_variance[c]
         mean, variance, _ = moments(X, batch_axes(X.ndim), out)
         if X.size > mean.size:
-            follow(self.running_mean, mean.reshape(-1), self.momentum)
-            follow(self.running_variance, variance.reshape(-1), self.momentum)
-        return variance
+            follow(self.running_mean[c], mean.reshape(-1), self.momentum)
+            follow(self.running_variance[c], variance.reshape(-1), self.momentum)
+        return variance.reshape(-1)
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dgamma and dbeta; return the gradient in X."""
-        axes, X_hat = batch_axes(G.ndim), tape[self]["X_hat"]
+        X_hat = tape[self]["X_hat"]
+        G_in = None if tape.end is self else tape.buffer(self, "G_in", G.shape, X_hat.dtype)
+        for c in _groups(G.shape):
+            self._backward(c, G[:, c], X_hat[:, c], None if G_in is None else G_in[:, c], tape)
+        return G_in
+
+    def _backward(self, c: slice, G: np.ndarray, X_hat: np.ndarray, G_in: np.ndarray | None, tape: Tape) -> None:
+        """The backward pass of the features c, to which the arrays are cut."""
+        axes = batch_axes(G.ndim)
         total = sum_over(axes, G)  # eq-batchnorm-dbeta
         product = sum_over(axes, G, X_hat)  # eq-batchnorm-dgamma
-        self.dbeta[...], self.dgamma[...] = total.reshape(-1), product.reshape(-1)
-        if tape.end is self:
-            return None
-        factor = _spread(self.gamma, G.ndim) * tape[self]["inverse"]
-        G_in, count = tape.buffer(self, "G_in", G.shape, X_hat.dtype), G.size // total.size
-        if not tape.train:
-            return np.multiply(G, factor, out=G_in)  # eq-batchnorm-test-dX
-        return input_gradient(G, X_hat, total / count, product / count, factor, out=G_in)
+        self.dbeta[c], self.dgamma[c] = total.reshape(-1), product.reshape(-1)
+        if G_in is None:
+            return
+        factor, count = _spread(self.gamma[c] * tape[self]["inverse"][c], G.ndim), G.size // total.size
+        if tape.train:
+            input_gradient(G, X_hat, total / count, product / count, factor, out=G_in)
+        else:
+            np.multiply(G, factor, out=G_in)  # eq-batchnorm-test-dX
+
+
+_TOGETHER = 1 << 17  # no-mutant: any number gives the same
+
+
+def _groups(shape: tuple) -> list[slice]:
+    """The features that are treated together: all of a vector, of images as many channels as stay in a cache."""
+    channels = shape[1]
+    size = channels if len(shape) == 2 else max(1, _TOGETHER * channels // math.prod(shape))
+    return [slice(start, start + size) for start in range(0, channels, size)]
 
 
 def _spread(vector: np.ndarray, number: int) -> np.ndarray:
