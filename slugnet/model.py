@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import io
 import json
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -356,11 +358,13 @@ def _is_whole(X: np.ndarray) -> bool:
 
 
 def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
-    """Some examples, in a buffer of the tape: in the model's dtype, or integers where they are indices."""
+    """Some examples: in the model's dtype, or integers where they are indices; in a buffer of the tape, or X itself."""
     dtype = np.dtype(np.intp) if self._first_layer.takes_indices else self.dtype
+    in_memory = isinstance(X, np.ndarray)
+    if in_memory and isinstance(rows, slice) and X.ndim == 2 and X.dtype == dtype and X.flags.c_contiguous:
+        return _read_only(X[rows])
     shape = (count_rows(rows, len(X)), *X.shape[1:])
     batch = tape.buffer(self, "X", shape, dtype)
-    in_memory = isinstance(X, np.ndarray)
     if in_memory and isinstance(rows, slice):
         np.copyto(batch, X[rows], casting="unsafe")
     elif X.dtype == dtype and batch.flags.c_contiguous:  # no-mutant: a shorter way to the same
@@ -368,6 +372,13 @@ def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     else:
         _copy_rows(self._rows(X, rows, tape, "rows"), batch)
     return batch
+
+
+def _read_only(X: np.ndarray) -> np.ndarray:
+    """A view through which nobody can write."""
+    view = X.view()
+    view.flags.writeable = False
+    return view
 
 
 def _copy_rows(X: np.ndarray, out: np.ndarray) -> None:
@@ -533,13 +544,6 @@ def _decayed(self) -> np.ndarray:
     for (_, view), (_, _, decayed) in zip(self._named(marks), self._network.parameters()):
         view[...] = decayed
     return marks
-
-
-def _remembered(self) -> dict | None:
-    """A copy of the optimizer's memory, which shares only what never changes; None if there is none."""
-    if self._memory is None:
-        return None
-    return {name: value if name == "decayed" else copy.deepcopy(value) for name, value in self._memory.items()}
 
 
 def _require_built(self) -> None:
@@ -899,6 +903,9 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
             if any(part.failed for part in plan.stored):
                 plan.before.put_back()
             raise
+        finally:
+            for kept in plan.kept:
+                kept.file.close()
     return self.history
 
 # %% ../nbs/model.ipynb #791e1010
@@ -941,8 +948,41 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     if self._memory is None:
         self._memory = self.optimizer.start(self.theta, self._decayed())
     m = len(X) if chosen is None else len(chosen)
+    begun = _Learnt(self, 24 << 20)  # no-mutant: as above
     return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
-                 callbacks=callbacks, augment=augment, stored=stored, before=before, m=m, steps=-(-m // batch_size))
+                 callbacks=callbacks, augment=augment, stored=stored, before=before, begun=begun,
+                 kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
+
+
+class _Learnt:
+    """Room for what an epoch changes, θ, the state and the optimizer's memory: a file, if that is above `most` bytes."""
+
+    def __init__(self, model: "Model", most: int):
+        self.model = model
+        size = sum(vector.nbytes for vector in self._vectors())
+        self.file = io.BytesIO() if size <= most else tempfile.TemporaryFile()  # no-mutant: both keep the same
+
+    def _vectors(self) -> list[np.ndarray]:
+        model, memory = self.model, self.model._memory
+        slots = [] if memory is None else [memory[name] for name in model.optimizer.slots]
+        return [model.theta, model.state, *slots] if model.is_built else []
+
+    def note(self) -> None:
+        """Keep it as it is."""
+        self.file.seek(0)
+        for vector in self._vectors():
+            self.file.write(vector)
+        optimizer = self.model.optimizer
+        self.rest = {name: copy.deepcopy(value) for name, value in (self.model._memory or {}).items()
+                     if name not in ("decayed", *optimizer.slots, *optimizer.scratch)}
+
+    def put_back(self) -> None:
+        """Make it what it was."""
+        self.file.seek(0)
+        for vector in self._vectors():
+            self.file.readinto(vector)
+        if self.rest:
+            self.model._memory.update(self.rest)
 
 
 class _Before:
@@ -950,11 +990,11 @@ class _Before:
 
     def __init__(self, model: "Model"):
         self.parts = [(part, dict(vars(part))) for part in (model, model._network, *leaves(model.layers))]
-        self.parts[0][1]["_memory"] = model._remembered()
         self.generators = [(generator, generator.bit_generator.state)
                            for generator in (model._shuffler, model._noise, model._augmenter)]
         self.history, self.epochs = model.history, len(model.history)
-        self.vectors = [(vector, vector.copy()) for vector in (model.theta, model.state)] if model.is_built else []
+        self.learnt = _Learnt(model, 1 << 20)  # no-mutant: as above
+        self.learnt.note()
 
     def put_back(self) -> None:
         """Undo what happened since."""
@@ -963,8 +1003,7 @@ class _Before:
             vars(part).update(values)
         for generator, state in self.generators:
             generator.bit_generator.state = state
-        for vector, values in self.vectors:
-            vector[...] = values
+        self.learnt.put_back()
         del self.history._epochs[self.epochs:]
 
 
@@ -1013,13 +1052,13 @@ def _train(self, plan, shuffle: bool, report) -> None:
 def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, float]:
     """One epoch with all that belongs to it; returns its losses and metrics."""
     epoch = len(self.history)
-    before = self.theta.copy(), self.state.copy(), self._remembered()
+    plan.begun.note()
     for callback in plan.callbacks:
         callback.on_epoch_begin(self, epoch)
     try:
         logs = {"loss": self._epoch(plan, shuffle, tapes, epoch, report)}
     except FloatingPointError:
-        self.theta[...], self.state[...], self._memory = before
+        plan.begun.put_back()
         raise
     logs |= self._measure(plan, tapes)
     self.history.append(logs)
@@ -1501,7 +1540,6 @@ class Model:
     fit, loss_and_gradients, mean_loss = fit, loss_and_gradients, mean_loss
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
-    _remembered = _remembered
     _inputs_for, _require_values, _batch, _rows = _inputs_for, _require_values, _batch, _rows
     _targets, _targets_at = _targets, _targets_at
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held

@@ -1,5 +1,6 @@
 """What training takes: nothing large in a step, a bounded peak, and of data in files only the batches it needs."""
 import copy
+import io
 import math
 import subprocess
 import sys
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 
 from slugnet.activation import ReLU, Sigmoid, Softmax, Tanh
+from slugnet.contract import Layer
 from slugnet.data import Stored, is_finite, take_rows
 from slugnet.layers import (Activation, BatchNormalization, Convolution, Dense, Dropout, Embedding, Flatten,
                             LayerNormalization, MaxPooling, MeanPooling)
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, Hinge, MeanSquaredError
-from slugnet.model import Callback, Model
+from slugnet.model import Callback, Model, _Learnt
 from slugnet.network import leaves
 from slugnet.optimizers import SGD, Adam, AdamW, RMSProp
 
@@ -92,8 +94,7 @@ def test_a_step_allocates_nothing_large(traced, network, optimizer):
     X = X if network is mlp else X.reshape(-1, 1, 28, 28)
     model = Model(network(), loss=CategoricalCrossEntropy(), optimizer=OPTIMIZERS[optimizer](), seed=0)
     peaks = step_peaks(model, X, RNG.integers(0, 10, 512))
-    limit = 96 if network is convolutional else 64  # Dropout draws 32 kB of random bytes, and compares them
-    assert max(peaks[1:]) <= limit * KB, peaks
+    assert max(peaks[1:]) <= 64 * KB, peaks
 
 
 @pytest.mark.parametrize("network", [thinned, normalised, convolutional])
@@ -102,8 +103,14 @@ def test_nor_do_other_layers(traced, network):
     X = X.reshape(-1, 1, 28, 28) if network is convolutional else X
     model = Model(network(), loss=CategoricalCrossEntropy(), optimizer=Adam(1e-3), seed=0)
     peaks = step_peaks(model, X, RNG.integers(0, 10, 512))
-    limit = 96 if network is convolutional else 64  # Dropout draws 32 kB of random bytes, and compares them
-    assert max(peaks[1:]) <= limit * KB, peaks
+    assert max(peaks[1:]) <= 64 * KB, peaks
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.3])
+def test_nor_does_a_large_dropout(traced, rate):
+    model = Model([Dense(1000), Dropout(rate), Dense(10, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
+    peaks = step_peaks(model, RNG.random((512, 20), dtype=np.float32), RNG.integers(0, 10, 512))
+    assert max(peaks[1:]) <= 64 * KB, peaks
 
 
 @pytest.mark.parametrize("convert", [lambda X: X.astype(float), lambda X: (255 * X).astype(np.uint8), np.asfortranarray,
@@ -165,14 +172,16 @@ def test_the_peak_of_fit_with_large_targets(traced):
     assert peak <= 2 * 4 * model.theta.size + 2 * activation_bytes(model, 512) + 50 * MB
 
 
-def test_the_peak_of_fit_with_a_large_model(traced):
+@pytest.mark.parametrize("kept", ["in memory", "stored"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_the_peak_of_fit_with_a_large_model(traced, tmp_path, kept, optimizer):
     model = Model([Dense(4000, activation=ReLU()), Dense(3000), Dense(2, activation=Softmax())],
-                  loss=CategoricalCrossEntropy(), optimizer=SGD(1e-4), seed=0).build((1000,))
+                  loss=CategoricalCrossEntropy(), optimizer=OPTIMIZERS[optimizer](), seed=0).build((1000,))
     X, y = np.zeros((64, 1000), np.float32), np.zeros(64, int)
+    X = in_memory_map(tmp_path, "x", X) if kept == "stored" else X
     peak = peak_beyond(lambda: model.fit(X, y, epochs=2, progress=False))
     memory = sum(array.nbytes for array in model._memory.values() if isinstance(array, np.ndarray))
-    copies = model.theta.nbytes + memory - model._memory["decayed"].nbytes  # from before the epoch, should it fail
-    assert model.theta.nbytes > 60 * MB and peak <= memory + copies + 2 * activation_bytes(model, 32) + 50 * MB
+    assert model.theta.nbytes > 60 * MB and peak <= memory + 2 * activation_bytes(model, 32) + 50 * MB
 
 
 def test_the_peak_of_fit_with_images_and_validation(traced):
@@ -190,6 +199,22 @@ def test_transform_of_a_million_rows(traced, kind):
     assert peak <= 1_000_000 * 3 * 4 + 2 * activation_bytes(model, 1024) + MB
     out = np.empty((1_000_000, 3), np.float32)
     assert peak_beyond(lambda: model.transform(X, out=out)) <= 2 * activation_bytes(model, 1024) + MB
+
+
+def test_rows_that_fit_are_read_in_place_and_cannot_be_written():
+    class Careless(Layer):
+        def forward(self, X, tape):
+            seen.append(X)
+            X *= 2
+            return X
+    seen, X = [], np.ones((5, 3), np.float32)
+    model = Model([Careless()], seed=0).build((3,))
+    for action in (model.transform, model.feedforward):
+        with pytest.raises(ValueError, match="read-only"):
+            action(X)
+        assert np.shares_memory(seen[-1], X) and X.flags.writeable and (X == 1).all()
+        action(X.astype(float))
+        assert not np.shares_memory(seen[-1], X)
 
 
 # ---- (c) data that stay where they are
@@ -287,11 +312,27 @@ def test_an_augmentation_sees_stored_data(tmp_path):
 
 
 def everything(model):
-    """All of a model that training changes."""
-    memory = {} if model._memory is None else {k: np.array(v).tolist() for k, v in model._memory.items()}
+    """All of a model that training changes, but for the optimizer's working space."""
+    memory = {k: np.array(v).tolist() for k, v in (model._memory or {}).items() if k not in model.optimizer.scratch}
     generators = [repr(g.bit_generator.state) for g in (model._shuffler, model._noise, model._augmenter)]
     return (model.theta.tolist(), model.state.tolist(), memory, generators, list(model.history)) if model.is_built else (
         None, generators, list(model.history), [sorted(vars(layer)) for layer in leaves(model.layers)])
+
+
+@pytest.mark.parametrize("most", [0, MB])
+def test_what_was_learnt_is_put_back_from_a_file_and_from_memory(most):
+    model = dense()
+    model.fit(X, labels, epochs=2, progress=False)
+    learnt = _Learnt(model, most)
+    assert isinstance(learnt.file, io.BytesIO) == bool(most)
+    for _ in range(2):
+        learnt.note()
+        before = everything(model)[:3]
+        model.fit(X, labels, epochs=1, progress=False)
+        assert all(a != b for a, b in zip(everything(model), before) if b)
+        learnt.put_back()
+        assert everything(model)[:3] == before
+    learnt.file.close()
 
 
 def spoilt(array, value, row=149):
