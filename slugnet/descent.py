@@ -516,7 +516,8 @@ def flush(v: np.ndarray) -> None:
     [1.0, -0.0, 0.0]
     """
     smallest = np.finfo(v.dtype).tiny
-    for work, part in blocks(np.empty(min(8192, len(v)), v.dtype), v):  # no-mutant: any length will do
+    work = np.empty(min(8192, len(v)), v.dtype)  # no-mutant: any length will do
+    for work, part in blocks(work, v):
         np.abs(part, out=work)
         np.greater_equal(work, smallest, out=work)
         part *= work  # eq-optimization-flush
