@@ -42,7 +42,7 @@ def thin(X: np.ndarray, mask: np.ndarray, rate: float, out: np.ndarray | None = 
     return np.multiply(scaled, X, out=scaled)  # eq-dropout-forward, eq-dropout-backward
 
 # %% ../../nbs/layers/dropout.ipynb #17f6bc9f
-_CHUNK = 56 << 10  # bytes; no-mutant: how many at a time changes the time only
+_CHUNK = 56 << 10  # no-mutant: how many at a time changes the time only
 
 
 def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
