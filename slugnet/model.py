@@ -1477,7 +1477,7 @@ class Model:
         self._network = Network(layers)
         refuse_repeats(self.layers)
         self.loss = loss if loss is None else require_instance("loss", loss, Loss)
-        self.optimizer = SGD() if optimizer is None else require_instance("optimizer", optimizer, Optimizer)
+        self.optimizer = SGD() if optimizer is None else optimizer
         self.seed = seed if seed is None else require_integer("seed", seed, minimum=0)
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
@@ -1488,6 +1488,18 @@ class Model:
         self._augmenter = self._generator(_AUGMENT)
         self.input_shape = self.output_shape = self._memory = None
         self.history, self.stop_training = History(), False
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """How to take a step. It may be exchanged; one of another class remembers nothing yet."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        require_instance("optimizer", optimizer, Optimizer)
+        if type(optimizer) is not type(getattr(self, "_optimizer", None)):
+            self._memory = None
+        self._optimizer = optimizer
 
     @property
     def layers(self) -> tuple[Layer, ...]:

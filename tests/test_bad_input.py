@@ -8,8 +8,8 @@ from slugnet.contract import Layer
 from slugnet.initializations import Normal, Uniform
 from slugnet.layers import Dense
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
-from slugnet.model import Model
-from slugnet.optimizers import SGD, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
+from slugnet.model import Model, load
+from slugnet.optimizers import SGD, Adam, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
 
 RNG = np.random.default_rng(0)
 X, y = RNG.standard_normal((8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2, 0, 1])
@@ -198,3 +198,18 @@ def test_the_users_data_is_as_before():
         fitted().transform(bad)
         assert np.array_equal(bad, before)
     assert np.array_equal(X, kept_X) and np.array_equal(y, kept_y) and (w == 1).all()
+
+
+def test_an_optimizer_may_be_exchanged_for_another_and_for_nothing_else(tmp_path) -> None:
+    X, y = np.eye(4, dtype=np.float32), np.arange(4)
+    model = Model([Dense(4, activation=Softmax())], loss=CategoricalCrossEntropy(), optimizer=SGD(0.1), seed=0)
+    model.fit(X, y, epochs=1, progress=False)
+    model.optimizer = Adam(0.1)
+    model.save(tmp_path / "model.safetensors")
+    twin = load(tmp_path / "model.safetensors")
+    for each in (model, twin):
+        each.fit(X, y, epochs=2, progress=False)
+    assert np.array_equal(model.theta, twin.theta)
+    with pytest.raises(TypeError, match="^optimizer must be"):
+        model.optimizer = "adam"
+    assert isinstance(model.optimizer, Adam) and model._memory["t"] == 2
