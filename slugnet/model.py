@@ -361,25 +361,20 @@ def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     """Some examples: in the model's dtype, or integers where they are indices; in a buffer of the tape, or X itself."""
     dtype = np.dtype(np.intp) if self._first_layer.takes_indices else self.dtype
     in_memory = isinstance(X, np.ndarray)
-    in_place = in_memory and X.ndim == 2 and X.dtype == dtype  # no-mutant: a matter of speed
-    if in_place and isinstance(rows, slice) and X.flags.c_contiguous:
-        return _read_only(X[rows])
+    part = X[rows] if in_memory and isinstance(rows, slice) else None
+    in_place = part is not None and part.ndim == 2 and part.dtype == dtype  # no-mutant: a matter of speed
+    if in_place and part.flags.c_contiguous:
+        part.flags.writeable = False
+        return part
     shape = (count_rows(rows, len(X)), *X.shape[1:])
     batch = tape.buffer(self, "X", shape, dtype)
-    if in_memory and isinstance(rows, slice):
-        np.copyto(batch, X[rows], casting="unsafe")
+    if part is not None:
+        np.copyto(batch, part, casting="unsafe")
     elif X.dtype == dtype and batch.flags.c_contiguous:  # no-mutant: a shorter way to the same
         take_rows(X, rows, batch) if in_memory else X.take(rows, batch)
     else:
         _copy_rows(self._rows(X, rows, tape, "rows"), batch)
     return batch
-
-
-def _read_only(X: np.ndarray) -> np.ndarray:
-    """A view through which nobody can write."""
-    view = X.view()
-    view.flags.writeable = False
-    return view
 
 
 def _copy_rows(X: np.ndarray, out: np.ndarray) -> None:
@@ -884,6 +879,8 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         after any error in reading stored data.
     FloatingPointError
         If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
+    OSError
+        If a large model finds no room in the folder for temporary files, to which an epoch's beginning is noted.
 
     Examples
     --------
@@ -1492,7 +1489,7 @@ class Model:
 
     @property
     def optimizer(self) -> Optimizer:
-        """How to take a step. It may be exchanged; one of another class remembers nothing yet."""
+        """How to take a step. It may be exchanged between two calls of fit; another class remembers nothing yet."""
         return self._optimizer
 
     @optimizer.setter

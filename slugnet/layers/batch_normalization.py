@@ -297,15 +297,15 @@ class BatchNormalization(Layer):
         X_hat, H = (tape.buffer(self, name, X.shape, self.gamma.dtype) for name in ("X_hat", "H"))
         inverse = tape.buffer(self, "inverse", self.gamma.shape, self.gamma.dtype)
         for c in _groups(X.shape):
-            self._forward(c, X[:, c], X_hat[:, c], H[:, c], inverse, tape.train)
+            self._forward(c, X[:, c], X_hat[:, c], H[:, c], inverse[c], tape.train)
         return H
 
     def _forward(self, c: slice, X: np.ndarray, X_hat: np.ndarray, H: np.ndarray, inverse: np.ndarray,
                  train: bool) -> None:
-        """The forward pass of the features c, to which all arrays but `inverse` are cut."""
+        """The forward pass of the features c, to which the arrays are cut."""
         variance = self._deviations(c, X, train, X_hat)
-        inverse[c] = inverse_deviation(variance, self.epsilon)
-        X_hat *= _spread(inverse[c], X.ndim)  # eq-batchnorm-normalized
+        inverse[...] = inverse_deviation(variance, self.epsilon)
+        X_hat *= _spread(inverse, X.ndim)  # eq-batchnorm-normalized
         np.multiply(X_hat, _spread(self.gamma[c], X.ndim), out=H)
         H += _spread(self.beta[c], X.ndim)  # eq-batchnorm-output
 
