@@ -24,6 +24,11 @@ class Activation(Component):
     Inputs are never changed, and results have the dtype of the inputs. `out`, where given, is written and
     returned; it must not be one of the arrays passed in.
 
+    Attributes
+    ----------
+    passes_on : bool
+        Whether H is A, and so a layer may pass on the arrays themselves; False unless a subclass says otherwise.
+
     Examples
     --------
     >>> class Square(Activation):
@@ -34,6 +39,8 @@ class Activation(Component):
     >>> Square()(np.array([3.0])), Square().vjp(np.array([1.0]), np.array([3.0]), np.array([9.0]))
     (array([9.]), array([6.]))
     """
+
+    passes_on = False
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs H = φ(A).
@@ -140,6 +147,8 @@ class Identity(Activation):
     >>> Identity()(np.array([-1.0, 2.0]))
     array([-1.,  2.])
     """
+
+    passes_on = True  # no-mutant: the same with a copy
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return np.positive(A, out=out)

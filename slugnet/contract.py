@@ -602,7 +602,7 @@ class ActivatedLayer(Layer):
         Parameters
         ----------
         G_A : numpy.ndarray, shape (m, *output_shape)
-            The gradient of the mean loss in A.
+            The gradient of the mean loss in A, which must not be changed.
         tape : Tape
             That of the forward pass.
 
@@ -628,12 +628,18 @@ class ActivatedLayer(Layer):
         """The outputs H = φ(A), shape (m, *output_shape), of a batch X (m, *input_shape)."""
         page = tape[self]
         page["A"] = A = self.affine(X, tape)
+        if getattr(self.activation, "passes_on", False):  # no-mutant: a copy less
+            page["H"] = A
+            return A
         page["H"] = H = self.activation(A, out=tape.buffer_like(self, "H", A, A.dtype))  # eq-contract-halves
         return H
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
         """From the gradient in H to that in X, by way of that in A; see `Layer.backward`."""
         page = tape[self]
+        if getattr(self.activation, "passes_on", False):  # no-mutant: as above
+            page["G_A"] = G
+            return self.affine_backward(G, tape)
         G_A = tape.buffer_like(self, "G_A", page["A"], G.dtype)
         self.activation.vjp(G, page["A"], page["H"], out=G_A)  # eq-contract-halves
         return self.affine_backward(G_A, tape)
