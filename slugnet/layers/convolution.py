@@ -5,7 +5,9 @@
 # %% ../../nbs/layers/convolution.ipynb #0ab236ae
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,8 +18,9 @@ from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
 from ..initializations import Initializer, Zeros
 
 # %% auto #0
-__all__ = ['output_size', 'same_padding', 'pad', 'unpad', 'windows', 'columns', 'blocks', 'convolve', 'kernel_gradient',
-           'bias_gradient', 'input_gradient', 'Convolution']
+__all__ = ['output_size', 'same_padding', 'Moves', 'inside', 'strip', 'columns', 'blocks', 'filled', 'as_matrix', 'from_matrix',
+           'by_rows', 'convolve', 'add_products', 'kernel_gradient', 'bias_gradient', 'add_strip', 'input_gradient',
+           'flip', 'both_gradients', 'Convolution']
 
 # %% ../../nbs/layers/convolution.ipynb #52d26150
 def output_size(n: int, window: int, stride: int = 1, padding: tuple = (0, 0), dilation: int = 1) -> int:
@@ -77,164 +80,296 @@ def same_padding(n: int, window: int, stride: int = 1, dilation: int = 1) -> tup
     total = max(stride * (starts - 1) + dilation * (window - 1) + 1 - n, 0)  # eq-convolution-same
     return total // 2, total - total // 2  # eq-convolution-same
 
-# %% ../../nbs/layers/convolution.ipynb #a8d48e57
-def pad(X: np.ndarray, padding: tuple, out: np.ndarray | None = None) -> np.ndarray:
-    """Images X (c, h, w, m) with margins of zeros.
+# %% ../../nbs/layers/convolution.ipynb #6f206f60
+class Moves(NamedTuple):
+    """How a window moves over images.
+
+    Attributes
+    ----------
+    stride, dilation : tuple of two int
+        s and r, in pixels, for the rows and for the columns.
+    before : tuple of two int
+        q: how many zeros there are above an image and to the left of it. How many follow it is said by the size
+        of the output. A negative number leaves out as many pixels.
+
+    Examples
+    --------
+    >>> Moves(stride=(2, 2))
+    Moves(stride=(2, 2), dilation=(1, 1), before=(0, 0))
+    """
+
+    stride: tuple = (1, 1)
+    dilation: tuple = (1, 1)
+    before: tuple = (0, 0)
+
+# %% ../../nbs/layers/convolution.ipynb #b79784cc
+def inside(start: int, step: int, count: int, n: int) -> tuple[slice, slice]:
+    """Which of the places start, start + step, … lie on an axis of length n.
 
     Parameters
     ----------
-    X : numpy.ndarray, shape (c, h, w, m)
-        Images, the batch last.
-    padding : tuple
-        ((above, below), (left, right)).
-    out : numpy.ndarray, shape (c, above + h + below, left + w + right, m), optional
+    start, step : int
+        The first place, which may be negative, and the distance to the next.
+    count : int
+        How many places there are.
+    n : int
+        The length of the axis.
+
+    Returns
+    -------
+    which : slice
+        Those of the places, from 0 to count.
+    where : slice
+        Where they lie on the axis.
+
+    Examples
+    --------
+    >>> inside(-3, 2, count=5, n=4)
+    (slice(2, 4, None), slice(1, 5, 2))
+    """
+    first = min(max(0, -(start // step)), count)
+    last = max(first, min(count, (n - 1 - start) // step + 1))
+    return slice(first, last), slice(start + first * step, start + last * step, step)  # eq-convolution-pad
+
+# %% ../../nbs/layers/convolution.ipynb #226cf84c
+def strip(X: np.ndarray, row: int, moves: Moves, out: np.ndarray) -> np.ndarray:
+    """Copy rows of padded images, side by side once for each column of the window.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (groups, c, h, w, m)
+        Images without their padding.
+    row : int
+        The first row, counted from the upper margin on; the next are as far apart as the dilation says.
+    moves : Moves
+        How the window moves.
+    out : numpy.ndarray, shape (groups, rows, c, k_w, w_out, m)
         Where to write.
 
     Returns
     -------
     numpy.ndarray
-        `out`, or a new array of its shape.
+        `out`.
 
     Examples
     --------
-    >>> pad(np.ones((1, 1, 2, 1)), ((0, 0), (1, 2)))[0, 0, :, 0]
-    array([0., 1., 1., 0., 0.])
+    >>> X = np.arange(4.0).reshape(1, 1, 1, 4, 1)
+    >>> strip(X, 0, Moves(before=(0, 1)), np.empty((1, 1, 1, 2, 4, 1)))[0, 0, 0, :, :, 0]
+    array([[0., 0., 1., 2.],
+           [0., 1., 2., 3.]])
     """
-    if out is None:
-        sizes = (n + sum(pair) for n, pair in zip(X.shape[1:], padding))
-        out = np.empty((X.shape[0], *sizes, X.shape[3]), X.dtype)
-    (above, _), (left, _) = padding
-    below, right = above + X.shape[1], left + X.shape[2]
-    for margin in (out[:, :above], out[:, below:], out[:, :, :left], out[:, :, right:]):
-        margin[...] = 0  # eq-convolution-pad
-    out[:, above:below, left:right] = X  # eq-convolution-pad
+    above, left = moves.before
+    y, rows = inside(row - above, moves.dilation[0], out.shape[1], X.shape[2])
+    out[:, :y.start] = 0  # eq-convolution-pad
+    out[:, y.stop:] = 0  # eq-convolution-pad
+    for v in range(out.shape[3]):
+        j, columns = inside(moves.dilation[1] * v - left, moves.stride[1], out.shape[4], X.shape[3])
+        part = out[:, y, :, v]
+        part[:, :, :, :j.start] = 0  # eq-convolution-pad
+        part[:, :, :, j.stop:] = 0  # eq-convolution-pad
+        part[:, :, :, j] = X[:, :, rows, columns].swapaxes(1, 2)  # eq-convolution-strip
     return out
 
-# %% ../../nbs/layers/convolution.ipynb #2be2522a
-def unpad(X: np.ndarray, padding: tuple) -> np.ndarray:
-    """The part of padded images that `pad` did not add.
+# %% ../../nbs/layers/convolution.ipynb #5aea7d08
+def columns(strips: np.ndarray, height: int, count: int, step: int) -> np.ndarray:
+    """The columns of rows of the output, as a view.
 
     Parameters
     ----------
-    X : numpy.ndarray, shape (c, h, w, m)
-        Images with their margins, the batch last.
-    padding : tuple
-        ((above, below), (left, right)), in pixels.
+    strips : numpy.ndarray, shape (groups, rows, c, k_w, w_out, m)
+        Strips without gaps in memory.
+    height : int
+        k_h, how many strips each row of the output needs.
+    count : int
+        How many rows of the output.
+    step : int
+        How many strips further down the next one begins.
 
     Returns
     -------
-    numpy.ndarray, shape (c, h − above − below, w − left − right, m)
+    numpy.ndarray, shape (groups, count, k_h c k_w, w_out m)
+        D_i, one after the other; neighbours share memory.
+
+    Examples
+    --------
+    >>> columns(np.arange(6.0).reshape(1, 3, 1, 1, 2, 1), height=2, count=2, step=1)[0]
+    array([[[0., 1.],
+            [2., 3.]],
+    <BLANKLINE>
+           [[2., 3.],
+            [4., 5.]]])
+    """
+    groups, _, c, width, w_out, m = strips.shape
+    group, row = strips.strides[:2]
+    shape = groups, count, height * c * width, w_out * m
+    steps = group, step * row, w_out * m * strips.itemsize, strips.itemsize
+    return as_strided(strips, shape, steps)  # eq-convolution-slice
+
+# %% ../../nbs/layers/convolution.ipynb #0b8da9e2
+def blocks(shape: Sequence, window: Sequence, moves: Moves, size: Sequence,
+           memory: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Cut the rows of the output into blocks whose strips fit into `memory`.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        (groups, c, h, w, m), the shape of the images.
+    window : sequence of two int
+        k_h and k_w.
+    moves : Moves
+        How the window moves.
+    size : sequence of two int
+        h_out and w_out, the size of the output.
+    memory : numpy.ndarray, one axis
+        Space for the strips of at least one row of the output.
+
+    Yields
+    ------
+    rows : slice
+        The rows of the next block.
+    B : numpy.ndarray, shape (groups, strips, c, k_w, w_out, m)
+        Their part of the memory, with whatever it held.
+    D : numpy.ndarray, shape (groups, rows, k_h c k_w, w_out m)
+        The same as columns.
+
+    Examples
+    --------
+    >>> for rows, B, D in blocks((1, 1, 4, 1, 1), (2, 1), Moves(), (3, 1), np.empty(3)):
+    ...     print(rows, B.shape, D.shape)
+    slice(0, 2, None) (1, 3, 1, 1, 1, 1) (1, 2, 2, 1)
+    slice(2, 3, None) (1, 2, 1, 1, 1, 1) (1, 1, 2, 1)
+    """
+    (groups, c, _, _, m), (height, width), (h_out, w_out), step = shape, window, size, moves.stride[0]
+    strips = memory.size // (groups * c * width * w_out * m)
+    at_once = 1 if moves.dilation[0] > 1 else (strips - height) // step + 1
+    for start in range(0, h_out, at_once):
+        count = min(at_once, h_out - start)
+        block = groups, step * (count - 1) + height, c, width, w_out, m
+        B = memory[:math.prod(block)].reshape(block)
+        yield slice(start, start + count), B, columns(B, height, count, step)  # eq-convolution-blocks
+
+
+def filled(X: np.ndarray, window: Sequence, moves: Moves, size: Sequence,
+           memory: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of the output with their columns, block by block.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (groups, c, h, w, m)
+        Images without their padding.
+    window, moves, size, memory
+        As for `blocks`.
+
+    Yields
+    ------
+    rows : slice
+        The rows of the next block.
+    D : numpy.ndarray, shape (groups, rows, k_h c k_w, w_out m)
+        Their columns, in `memory`.
+
+    Examples
+    --------
+    >>> for rows, D in filled(np.arange(4.0).reshape(1, 1, 4, 1, 1), (2, 1), Moves(), (3, 1), np.empty(3)):
+    ...     print(rows, D[0, :, :, 0].tolist())
+    slice(0, 2, None) [[0.0, 1.0], [1.0, 2.0]]
+    slice(2, 3, None) [[2.0, 3.0]]
+    """
+    for rows, B, D in blocks(X.shape, window, moves, size, memory):
+        strip(X, moves.stride[0] * rows.start, moves, B)
+        yield rows, D
+
+# %% ../../nbs/layers/convolution.ipynb #326479ec
+def as_matrix(W: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Kernels as matrices of one filter a row.
+
+    Parameters
+    ----------
+    W : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Kernels.
+    out : numpy.ndarray, one axis, as many entries
+        Where to write.
+
+    Returns
+    -------
+    numpy.ndarray, shape (groups, filters, k_h c k_w)
+        A view into `out`.
+
+    Examples
+    --------
+    >>> as_matrix(np.arange(8.0).reshape(1, 1, 2, 2, 2), np.empty(8))
+    array([[[0., 1., 4., 5., 2., 3., 6., 7.]]])
+    """
+    groups, filters, c, height, width = W.shape
+    K = out.reshape(groups, filters, height, c, width)
+    np.copyto(K, W.transpose(0, 1, 3, 2, 4))  # eq-convolution-dot
+    return K.reshape(groups, filters, -1)
+
+
+def from_matrix(K: np.ndarray, out: np.ndarray) -> None:
+    """Write matrices of one filter a column to kernels.
+
+    Parameters
+    ----------
+    K : numpy.ndarray, shape (groups, k_h c k_w, filters)
+        Matrices.
+    out : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Kernels; they are overwritten.
+
+    Examples
+    --------
+    >>> W = np.empty((1, 1, 2, 2, 2))
+    >>> from_matrix(np.array([0.0, 1, 4, 5, 2, 3, 6, 7]).reshape(1, 8, 1), W)
+    >>> W.ravel()
+    array([0., 1., 2., 3., 4., 5., 6., 7.])
+    """
+    groups, filters, c, height, width = out.shape
+    np.copyto(out, K.reshape(groups, height, c, width, filters).transpose(0, 4, 2, 1, 3))  # eq-convolution-dot
+
+
+def by_rows(X: np.ndarray, rows: slice) -> np.ndarray:
+    """Some rows of images, each as a matrix.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (groups, c, h, w, m)
+        Images without gaps in memory.
+    rows : slice
+        Which rows.
+
+    Returns
+    -------
+    numpy.ndarray, shape (groups, rows, c, w m)
         A view.
 
     Examples
     --------
-    >>> unpad(np.arange(4.0).reshape(1, 1, 4, 1), ((0, 0), (1, 2)))[0, 0, :, 0]
-    array([1.])
+    >>> by_rows(np.arange(4.0).reshape(1, 2, 2, 1, 1), slice(1, 2))[0, :, :, 0]
+    array([[1., 3.]])
     """
-    (above, below), (left, right) = padding
-    return X[:, above:X.shape[1] - below, left:X.shape[2] - right]  # eq-convolution-pad
+    part = X[:, :, rows]
+    return part.reshape(*part.shape[:3], -1).swapaxes(1, 2)
 
-# %% ../../nbs/layers/convolution.ipynb #074ff661
-def windows(X: np.ndarray, window: tuple, stride: tuple = (1, 1), dilation: tuple = (1, 1)) -> np.ndarray:
-    """All windows of padded images, as a view.
+# %% ../../nbs/layers/convolution.ipynb #fcbf45a6
+def convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, moves: Moves, out: np.ndarray,
+             memory: np.ndarray, work: np.ndarray) -> np.ndarray:
+    """The pre-activations of images, by a matrix product for each row of the output.
 
     Parameters
     ----------
-    X : numpy.ndarray, shape (c, h, w, m)
-        Images, the batch last.
-    window, stride, dilation : tuple of two int
-        For the rows and for the columns.
-
-    Returns
-    -------
-    numpy.ndarray, shape (c, k_h, k_w, h_out, w_out, m)
-        Entry (c, u, v, i, j, n) is X[c, s·i + r·u, s·j + r·v, n]. To write to one entry is to write to the
-        pixel, which other entries share.
-
-    Examples
-    --------
-    >>> windows(np.arange(4.0).reshape(1, 1, 4, 1), (1, 2))[0, 0, :, 0, :, 0]
-    array([[0., 1., 2.],
-           [1., 2., 3.]])
-    """
-    size = (output_size(n, k, s, (0, 0), r) for n, k, s, r in zip(X.shape[1:], window, stride, dilation))
-    channel, row, column, example = X.strides
-    steps = (channel, dilation[0] * row, dilation[1] * column, stride[0] * row, stride[1] * column, example)
-    return as_strided(X, (X.shape[0], *window, *size, X.shape[3]), steps)  # eq-convolution-columns
-
-# %% ../../nbs/layers/convolution.ipynb #911a5761
-def columns(view: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """Copy windows into an array without gaps.
-
-    Parameters
-    ----------
-    view : numpy.ndarray, shape (c, k_h, k_w, rows, w_out, m)
-        Windows, as `windows` gives them.
-    memory : numpy.ndarray, one axis
-        Space for at least as many numbers.
-
-    Returns
-    -------
-    numpy.ndarray, of the shape of view
-        A view into `memory`.
-
-    Examples
-    --------
-    >>> columns(windows(np.arange(4.0).reshape(1, 1, 4, 1), (1, 2)), np.empty(6))[0, 0, :, 0, :, 0]
-    array([[0., 1., 2.],
-           [1., 2., 3.]])
-    """
-    block = memory[:view.size].reshape(view.shape)
-    np.copyto(block, view)  # eq-convolution-columns
-    return block
-
-# %% ../../nbs/layers/convolution.ipynb #a62543b6
-def blocks(view: np.ndarray, memory: np.ndarray) -> Iterator[slice]:
-    """Cut the rows of the output so that the columns of each block fit into `memory`.
-
-    Parameters
-    ----------
-    view : numpy.ndarray, shape (c, k_h, k_w, h_out, w_out, m)
-        Windows.
-    memory : numpy.ndarray, one axis
-        Space for at least one row of windows.
-
-    Yields
-    ------
-    slice
-        The rows of the next block.
-
-    Examples
-    --------
-    >>> view = windows(np.zeros((1, 5, 4, 1)), (1, 2))
-    >>> list(blocks(view, np.empty(12)))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
-    """
-    rows = memory.size // view[:, :, :, 0].size
-    for start in range(0, view.shape[3], rows):
-        yield slice(start, start + rows)  # eq-convolution-blocks
-
-# %% ../../nbs/layers/convolution.ipynb #4c25eb1c
-def convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, stride: tuple, dilation: tuple, groups: int,
-             out: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """The pre-activations of padded images, by a matrix product for each block of rows.
-
-    Parameters
-    ----------
-    X : numpy.ndarray, shape (c, h, w, m)
-        Images with their padding, the batch last.
-    W : numpy.ndarray, shape (filters, c / groups, k_h, k_w)
-        Kernels, without gaps in memory.
-    b : numpy.ndarray, shape (filters,), or None
+    X : numpy.ndarray, shape (groups, c, h, w, m)
+        Images without their padding, the batch last.
+    W : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Kernels.
+    b : numpy.ndarray, shape (groups, filters), or None
         Biases.
-    stride, dilation : tuple of two int
-        For the rows and for the columns.
-    groups : int
-        Number of groups.
-    out : numpy.ndarray, shape (filters, h_out, w_out, m)
+    moves : Moves
+        How the window moves.
+    out : numpy.ndarray, shape (groups, filters, h_out, w_out, m)
         Where to write, without gaps in memory.
     memory : numpy.ndarray, one axis
-        Space for the columns of at least one row of the output.
+        Space for the strips of at least one row of the output.
+    work : numpy.ndarray, one axis, as many entries as W
+        Space for the matrix K.
 
     Returns
     -------
@@ -243,40 +378,64 @@ def convolve(X: np.ndarray, W: np.ndarray, b: np.ndarray | None, stride: tuple, 
 
     Examples
     --------
-    >>> X, W = np.arange(4.0).reshape(1, 1, 4, 1), np.array([[[[1.0, 10.0]]]])
-    >>> convolve(X, W, None, (1, 1), (1, 1), 1, out=np.empty((1, 1, 3, 1)), memory=np.empty(6))[0, 0, :, 0]
+    >>> X, W = np.arange(4.0).reshape(1, 1, 1, 4, 1), np.array([1.0, 10.0]).reshape(1, 1, 1, 1, 2)
+    >>> out = convolve(X, W, None, Moves(), out=np.empty((1, 1, 1, 3, 1)), memory=np.empty(6), work=np.empty(2))
+    >>> out[0, 0, 0, :, 0]
     array([10., 21., 32.])
     """
-    view, K = windows(X, W.shape[2:], stride, dilation), W.reshape(groups, len(W) // groups, -1)
-    for rows in blocks(view, memory):
-        D = columns(view[:, :, :, rows], memory).reshape(groups, K.shape[2], -1)
-        A = out[:, rows].reshape(groups, K.shape[1], -1)
+    K = as_matrix(W, work)[:, None]
+    for rows, D in filled(X, W.shape[3:], moves, out.shape[2:4], memory):
+        A = by_rows(out, rows)
         np.matmul(K, D, out=A)  # eq-convolution-product, eq-convolution-groups
         if b is not None:
-            A += b.reshape(groups, -1, 1)  # eq-convolution-product
+            A += b[:, None, :, None]  # eq-convolution-product
     return out
 
-# %% ../../nbs/layers/convolution.ipynb #65db9c75
-def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tuple, groups: int,
-                    out: np.ndarray, memory: np.ndarray, product: np.ndarray) -> np.ndarray:
+# %% ../../nbs/layers/convolution.ipynb #29426b61
+def add_products(D: np.ndarray, G: np.ndarray, total: np.ndarray, product: np.ndarray) -> None:
+    """Add D_i G_iᵀ of each row of the output to `total`.
+
+    Parameters
+    ----------
+    D : numpy.ndarray, shape (groups, rows, k_h c k_w, w m)
+        Columns.
+    G : numpy.ndarray, shape (groups, rows, filters, w m)
+        What they are multiplied with.
+    total : numpy.ndarray, shape (groups, k_h c k_w, filters)
+        The sum; it is changed.
+    product : numpy.ndarray, of the shape of total
+        Room to work in.
+
+    Examples
+    --------
+    >>> total = np.array([[[100.0]]])
+    >>> add_products(np.array([[[[1.0, 2.0]]]]), np.array([[[[3.0, 4.0]]]]), total, np.empty_like(total))
+    >>> total
+    array([[[111.]]])
+    """
+    for i in range(D.shape[1]):
+        np.matmul(D[:, i], G[:, i].swapaxes(1, 2), out=product)
+        total += product  # eq-convolution-dK
+
+
+def kernel_gradient(X: np.ndarray, G_A: np.ndarray, moves: Moves, out: np.ndarray, memory: np.ndarray,
+                    work: np.ndarray) -> np.ndarray:
     """The gradient in the kernels.
 
     Parameters
     ----------
-    X : numpy.ndarray, shape (c, h, w, m)
-        Images with their padding, the batch last.
-    G_A : numpy.ndarray, shape (filters, h_out, w_out, m)
-        The gradient in the pre-activations.
-    stride, dilation : tuple of two int
-        For the rows and for the columns.
-    groups : int
-        Number of groups.
-    out : numpy.ndarray, shape (filters, c / groups, k_h, k_w)
-        Where to write, without gaps in memory.
+    X : numpy.ndarray, shape (groups, c, h, w, m)
+        Images without their padding, the batch last.
+    G_A : numpy.ndarray, shape (groups, filters, h_out, w_out, m)
+        The gradient in the pre-activations, without gaps in memory.
+    moves : Moves
+        How the window moves.
+    out : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Where to write.
     memory : numpy.ndarray, one axis
         As for `convolve`.
-    product : numpy.ndarray, as many entries as `out`
-        Space for the product of one block.
+    work : numpy.ndarray, one axis, twice as many entries as out
+        Room to work in.
 
     Returns
     -------
@@ -285,18 +444,15 @@ def kernel_gradient(X: np.ndarray, G_A: np.ndarray, stride: tuple, dilation: tup
 
     Examples
     --------
-    >>> X, G_A = np.arange(4.0).reshape(1, 1, 4, 1), np.ones((1, 1, 3, 1))
-    >>> kernel_gradient(X, G_A, (1, 1), (1, 1), 1, np.empty((1, 1, 1, 2)), np.empty(6), np.empty(2))[0, 0, 0]
+    >>> X, G_A = np.arange(4.0).reshape(1, 1, 1, 4, 1), np.ones((1, 1, 1, 3, 1))
+    >>> kernel_gradient(X, G_A, Moves(), np.empty((1, 1, 1, 1, 2)), np.empty(6), np.empty(4))[0, 0, 0, 0]
     array([3., 6.])
     """
-    view, dK = windows(X, out.shape[2:], stride, dilation), out.reshape(groups, len(out) // groups, -1)
-    product = product.reshape(groups, dK.shape[2], -1)
-    dK[...] = 0
-    for rows in blocks(view, memory):
-        D = columns(view[:, :, :, rows], memory).reshape(groups, dK.shape[2], -1)
-        G = G_A[:, rows].reshape(groups, dK.shape[1], -1)
-        np.matmul(D, G.transpose(0, 2, 1), out=product)
-        dK += product.transpose(0, 2, 1)  # eq-convolution-dK, eq-convolution-dW
+    total, product = work.reshape(2, len(out), -1, out.shape[1])
+    total[...] = 0
+    for rows, D in filled(X, out.shape[3:], moves, G_A.shape[2:4], memory):
+        add_products(D, by_rows(G_A, rows), total, product)
+    from_matrix(total, out)  # eq-convolution-dK, eq-convolution-dW
     return out
 
 # %% ../../nbs/layers/convolution.ipynb #fb061560
@@ -322,25 +478,55 @@ def bias_gradient(G_A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """
     return np.sum(G_A.reshape(len(G_A), -1), axis=1, out=out)  # eq-convolution-db
 
-# %% ../../nbs/layers/convolution.ipynb #0a072ad4
-def input_gradient(G_A: np.ndarray, W: np.ndarray, stride: tuple, dilation: tuple, groups: int,
-                   out: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """The gradient in the padded images.
+# %% ../../nbs/layers/convolution.ipynb #8a5a81a3
+def add_strip(B: np.ndarray, row: int, moves: Moves, out: np.ndarray) -> None:
+    """Add strips to the images that they would be copied from: `strip`, taken back.
 
     Parameters
     ----------
-    G_A : numpy.ndarray, shape (filters, h_out, w_out, m)
-        The gradient in the pre-activations.
-    W : numpy.ndarray, shape (filters, c / groups, k_h, k_w)
-        Kernels, without gaps in memory.
-    stride, dilation : tuple of two int
-        For the rows and for the columns.
-    groups : int
-        Number of groups.
-    out : numpy.ndarray, shape (c, h, w, m)
-        Where to write, margins included.
+    B : numpy.ndarray, shape (groups, rows, c, k_w, w_out, m)
+        Gradients in strips.
+    row : int
+        The first row, counted from the upper margin on.
+    moves : Moves
+        How the window moves.
+    out : numpy.ndarray, shape (groups, c, h, w, m)
+        Gradients in images without their padding; they are changed.
+
+    Examples
+    --------
+    >>> dX = np.zeros((1, 1, 1, 3, 1))
+    >>> add_strip(np.array([[1.0, 2.0], [10.0, 20.0]]).reshape(1, 1, 1, 2, 2, 1), 0, Moves(), dX)
+    >>> dX[0, 0, 0, :, 0]
+    array([ 1., 12., 20.])
+    """
+    above, left = moves.before
+    y, rows = inside(row - above, moves.dilation[0], B.shape[1], out.shape[2])
+    for v in range(B.shape[3]):
+        j, columns = inside(moves.dilation[1] * v - left, moves.stride[1], B.shape[4], out.shape[3])
+        out[:, :, rows, columns] += B[:, y, :, v, j].swapaxes(1, 2)  # eq-convolution-add
+
+# %% ../../nbs/layers/convolution.ipynb #0d39e2ce
+def input_gradient(G_A: np.ndarray, W: np.ndarray, moves: Moves, out: np.ndarray, memory: np.ndarray,
+                   work: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """The gradient in the images.
+
+    Parameters
+    ----------
+    G_A : numpy.ndarray, shape (groups, filters, h_out, w_out, m)
+        The gradient in the pre-activations, without gaps in memory.
+    W : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Kernels.
+    moves : Moves
+        How the window moves.
+    out : numpy.ndarray, shape (groups, c, h, w, m)
+        Where to write.
     memory : numpy.ndarray, one axis
         As for `convolve`.
+    work : numpy.ndarray, one axis, as many entries as W
+        Space for the matrix K.
+    product : numpy.ndarray, one axis, groups k_h c k_w w_out m entries
+        Space for the gradient in the columns of one row of the output.
 
     Returns
     -------
@@ -349,19 +535,87 @@ def input_gradient(G_A: np.ndarray, W: np.ndarray, stride: tuple, dilation: tupl
 
     Examples
     --------
-    >>> G_A, W = np.ones((1, 1, 3, 1)), np.array([[[[1.0, 10.0]]]])
-    >>> input_gradient(G_A, W, (1, 1), (1, 1), 1, out=np.empty((1, 1, 4, 1)), memory=np.empty(6))[0, 0, :, 0]
+    >>> G_A, W = np.ones((1, 1, 1, 3, 1)), np.array([1.0, 10.0]).reshape(1, 1, 1, 1, 2)
+    >>> room = np.empty(6), np.empty(2), np.empty(6)
+    >>> input_gradient(G_A, W, Moves(), np.empty((1, 1, 1, 4, 1)), *room)[0, 0, 0, :, 0]
     array([ 1., 11., 11., 10.])
     """
-    view, K = windows(out, W.shape[2:], stride, dilation), W.reshape(groups, len(W) // groups, -1)
+    K_T = as_matrix(W, work).swapaxes(1, 2)
     out[...] = 0
-    for rows in blocks(view, memory):
-        part = view[:, :, :, rows]
-        dD, G = memory[:part.size].reshape(part.shape), G_A[:, rows].reshape(groups, K.shape[1], -1)
-        np.matmul(K.transpose(0, 2, 1), G, out=dD.reshape(groups, K.shape[2], -1))  # eq-convolution-dD
-        for u, v in np.ndindex(W.shape[2:]):
-            part[:, u, v] += dD[:, u, v]  # eq-convolution-add, eq-convolution-dX
+    product = product.reshape(len(W), K_T.shape[1], -1)
+    for rows, dB, parts in blocks(out.shape, W.shape[3:], moves, G_A.shape[2:4], memory):
+        G = by_rows(G_A, rows)
+        dB[...] = 0
+        for i in range(G.shape[1]):
+            np.matmul(K_T, G[:, i], out=product)  # eq-convolution-dD
+            parts[:, i] += product  # eq-convolution-dB
+        add_strip(dB, moves.stride[0] * rows.start, moves, out)  # eq-convolution-dX
     return out
+
+# %% ../../nbs/layers/convolution.ipynb #3918bab1
+def flip(W: np.ndarray) -> np.ndarray:
+    """Kernels flipped along both axes in space, with filters and channels exchanged.
+
+    Parameters
+    ----------
+    W : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Kernels.
+
+    Returns
+    -------
+    numpy.ndarray, shape (groups, c, filters, k_h, k_w)
+        A view.
+
+    Examples
+    --------
+    >>> flip(np.array([[[[[1.0, 10.0]]], [[[2.0, 20.0]]]]]))[0, 0]
+    array([[[10.,  1.]],
+    <BLANKLINE>
+           [[20.,  2.]]])
+    """
+    return W.swapaxes(1, 2)[..., ::-1, ::-1]  # eq-convolution-flipped
+
+
+def both_gradients(X: np.ndarray, G_A: np.ndarray, W: np.ndarray, moves: Moves, dX: np.ndarray, dW: np.ndarray,
+                   memory: np.ndarray, work: np.ndarray) -> None:
+    """The gradients in the images and in the kernels, for a layer with a stride of 1.
+
+    Parameters
+    ----------
+    X : numpy.ndarray, shape (groups, c, h, w, m)
+        Images without their padding, the batch last, without gaps in memory.
+    G_A : numpy.ndarray, shape (groups, filters, h_out, w_out, m)
+        The gradient in the pre-activations.
+    W : numpy.ndarray, shape (groups, filters, c, k_h, k_w)
+        Kernels.
+    moves : Moves
+        How the window moves over `G_A`: by 1, with the dilation of the layer, and r (k − 1) − q zeros before each
+        axis.
+    dX : numpy.ndarray, of the shape of X
+        Where to write the gradient in X, without gaps in memory.
+    dW : numpy.ndarray, of the shape of W
+        Where to write the gradient in W.
+    memory : numpy.ndarray, one axis
+        Space for the strips of at least one row of pixels.
+    work : numpy.ndarray, one axis, three times as many entries as W
+        Room to work in.
+
+    Examples
+    --------
+    >>> X, W, G_A = np.arange(4.0).reshape(1, 1, 1, 4, 1), np.array([[[[[1.0, 10.0]]]]]), np.ones((1, 1, 1, 3, 1))
+    >>> dX, dW, moves = np.empty_like(X), np.empty_like(W), Moves(before=(0, 1))
+    >>> both_gradients(X, G_A, W, moves, dX, dW, memory=np.empty(8), work=np.empty(6))
+    >>> dX[0, 0, 0, :, 0], dW[0, 0, 0, 0]
+    (array([ 1., 11., 11., 10.]), array([3., 6.]))
+    """
+    work = work.reshape(3, -1)
+    K = as_matrix(flip(W), work[0])[:, None]
+    total, product = work[1:].reshape(2, len(W), -1, W.shape[2])
+    total[...] = 0
+    for rows, D in filled(G_A, W.shape[3:], moves, X.shape[2:4], memory):  # eq-convolution-by-pixel
+        np.matmul(K, D, out=by_rows(dX, rows))  # eq-convolution-both
+        add_products(D, by_rows(X, rows), total, product)  # eq-convolution-both, eq-convolution-flip-dW
+    from_matrix(total, flip(dW))
 
 # %% ../../nbs/layers/convolution.ipynb #781fac3b
 def _per_axis(name: str, value) -> int | tuple:
@@ -420,29 +674,6 @@ def _geometry(lengths: tuple, window, stride, padding, dilation) -> tuple[tuple,
                          f"fit into {tuple(lengths)} with padding {margins}")
     return window, stride, dilation, margins, size
 
-# %% ../../nbs/layers/convolution.ipynb #deaafc90
-def _batch_last(X: np.ndarray) -> np.ndarray:
-    """The view (c, h, w, m) of images (m, c, h, w), or of signals (m, c, length) as images of width 1."""
-    return np.moveaxis(X if X.ndim == 4 else X[..., None], 0, -1)
-
-
-def _padded(X: np.ndarray, margins: tuple, layer: ActivatedLayer, tape: Tape, dtype) -> np.ndarray:
-    """X (c, h, w, m) with margins; not copied where there are none and the batch lies innermost already."""
-    is_innermost = X.strides[-1] == X.itemsize or X.shape[-1] == 1  # no-mutant: a matter of speed
-    if is_innermost and not any(map(sum, margins)):  # no-mutant [and]: a matter of speed
-        return X
-    sizes = (n + sum(pair) for n, pair in zip(X.shape[1:], margins))
-    out = _batch_last(tape.buffer(layer, "padded", (X.shape[-1], X.shape[0], *sizes), dtype))
-    return pad(X, margins, out)
-
-
-def _memory(images: np.ndarray, window: tuple, A: np.ndarray, layer: ActivatedLayer, tape: Tape) -> np.ndarray:
-    """Space for a block of columns: about `block_bytes`, but one row of windows at least, and all at most."""
-    rows = A.shape[2]
-    row = images.shape[0] * window[0] * window[1] * (A.size // (A.shape[1] * rows))  # no-mutant: a matter of speed
-    size = row * min(rows, max(1, layer.block_bytes // (row * A.itemsize)))  # no-mutant: a matter of speed
-    return tape.buffer(layer, "memory", (size,), A.dtype)
-
 # %% ../../nbs/layers/convolution.ipynb #d85e6a72
 class Convolution(ActivatedLayer):
     """A convolution: H = φ(A), where A holds the sums of kernels laid over every place of the inputs.
@@ -482,7 +713,10 @@ class Convolution(ActivatedLayer):
     b : numpy.ndarray, shape (filters,)
         Biases.
     block_bytes : int
-        About how much memory the columns of one block take, in bytes.
+        About how much memory the strips of one block take, in bytes; those of four rows of the output at least.
+    flip_limit : float
+        With a stride of 1, both gradients come from the columns of the output's gradient, if these have at most
+        so many times the entries of the columns of the inputs; 0: never. `build` reads it.
 
     Raises
     ------
@@ -499,7 +733,8 @@ class Convolution(ActivatedLayer):
     ((8, 26, 26), (8, 50))
     """
 
-    block_bytes = 2**18  # no-mutant: a matter of speed
+    block_bytes = 2**20  # no-mutant: a matter of speed
+    flip_limit = 1.5  # no-mutant: a matter of speed
     unit_axis = 0
 
     def __init__(self, filters: int, window: int | tuple, stride: int | tuple = 1,
@@ -539,11 +774,16 @@ class Convolution(ActivatedLayer):
         window, stride, dilation, margins, size = _geometry(lengths, self.window, self.stride, self.padding,
                                                             self.dilation)
         one = (1,) * (2 - len(lengths))
-        self._window, self._moves = window + one, (stride + one, dilation + one, self.groups)
-        self._margins = (*margins, (0, 0))[:2]
+        self._window, self._size = one + window, one + size
+        before = (0, *(q for q, _ in margins))[-2:]
+        self._moves = Moves(one + stride, one + dilation, before)
         self.shapes = {"W": (self.filters, channels // self.groups, *window)}
         if self.bias:
             self.shapes["b"] = (self.filters,)
+        around = tuple(r * (k - 1) - q for k, r, q in zip(self._window, one + dilation, before))
+        self._moves_back = Moves((1, 1), one + dilation, around)
+        few = self.filters * math.prod(lengths) <= self.flip_limit * channels * math.prod(size)  # no-mutant: speed
+        self._flips = set(stride) == {1} and few  # no-mutant [1]: the same gradients either way
         self._output_shape = (self.filters, *size)
         return self._output_shape
 
@@ -555,26 +795,69 @@ class Convolution(ActivatedLayer):
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A (m, filters, *size) for a batch X (m, channels, *lengths)."""
-        images = tape[self]["images"] = _padded(_batch_last(X), self._margins, self, tape, self.W.dtype)
+        images = tape[self]["images"] = self._grouped(X, "X", tape)
         A = tape.buffer(self, "A", (len(X), *self._output_shape), self.W.dtype)
-        convolve(images, self._kernels(self.W), self.b if self.bias else None, *self._moves, out=_batch_last(A),
-                 memory=_memory(images, self._window, A, self, tape))
+        convolve(images, self._kernels(self.W), self.b.reshape(self.groups, -1) if self.bias else None, self._moves,
+                 out=self._grouped(A, "", tape), memory=self._memory(images, self._moves, self._size, tape, "strips"),
+                 work=tape.buffer(self, "K", (self.W.size,), self.W.dtype))
         return A
 
     def affine_backward(self, G_A: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dW and db; return the gradient in X (m, channels, *lengths)."""
-        images, G, memory = tape[self]["images"], _batch_last(G_A), tape[self]["memory"]
-        product = tape.buffer(self, "product", (self.W.size,), self.W.dtype)
-        kernel_gradient(images, G, *self._moves, out=self._kernels(self.dW), memory=memory, product=product)
+        images, G = tape[self]["images"], self._grouped(G_A, "G", tape)
         if self.bias:
-            bias_gradient(G, out=self.db)
+            bias_gradient(G.reshape(self.filters, -1), out=self.db)
         if tape.end is self:
+            self._kernel_gradient(images, G, tape)
             return None
-        G_X = _batch_last(tape.buffer(self, "G_X", (images.shape[-1], *images.shape[:-1]), self.W.dtype))
-        input_gradient(G, self._kernels(self.W), *self._moves, out=G_X, memory=memory)
-        G_X = np.moveaxis(unpad(G_X, self._margins), -1, 0)
-        return G_X if G_A.ndim == 4 else G_X[..., 0]
+        groups, c, *lengths, m = images.shape
+        G_X = tape.buffer(self, "G_X", (m, groups * c, *lengths), self.W.dtype)
+        if self._flips:
+            self._both(images, G, self._grouped(G_X, "", tape), tape)
+        else:
+            self._kernel_gradient(images, G, tape)
+            self._input_gradient(G, self._grouped(G_X, "", tape), tape)
+        return G_X if G_A.ndim == 4 else G_X[:, :, 0]
+
+    def _kernel_gradient(self, images: np.ndarray, G: np.ndarray, tape: Tape) -> None:
+        """Write dW, from the columns of the images."""
+        kernel_gradient(images, G, self._moves, out=self._kernels(self.dW), memory=tape[self]["strips"],
+                        work=tape.buffer(self, "work", (2 * self.W.size,), self.W.dtype))
+
+    def _input_gradient(self, G: np.ndarray, G_X: np.ndarray, tape: Tape) -> None:
+        """Write the gradient in the images, the sum of that in their columns, to G_X."""
+        size = self.W.size // self.filters * self.groups * self._size[1] * G.shape[4]
+        input_gradient(G, self._kernels(self.W), self._moves, G_X, memory=tape[self]["strips"],
+                       work=tape[self]["K"], product=tape.buffer(self, "product", (size,), self.W.dtype))
+
+    def _both(self, images: np.ndarray, G: np.ndarray, G_X: np.ndarray, tape: Tape) -> None:
+        """Write dW, and the gradient in the images to G_X, both from the columns of G."""
+        both_gradients(images, G, self._kernels(self.W), self._moves_back, G_X, self._kernels(self.dW),
+                       memory=self._memory(G, self._moves_back, images.shape[2:], tape, "strips of G"),
+                       work=tape.buffer(self, "work", (3 * self.W.size,), self.W.dtype))
 
     def _kernels(self, W: np.ndarray) -> np.ndarray:
-        """The view of kernels that has two axes in space."""
-        return W.reshape(*W.shape[:2], *self._window)
+        """The view (groups, filters / groups, channels / groups, k_h, k_w) of kernels."""
+        return W.reshape(self.groups, -1, W.shape[1], *self._window)
+
+    def _grouped(self, X: np.ndarray, name: str, tape: Tape) -> np.ndarray:
+        """X (m, c, h, w) or (m, c, length) as (groups, c / groups, h, w, m) without gaps in memory.
+
+        A view, or a copy in a buffer of that name where X lies otherwise.
+        """
+        X = X if X.ndim == 4 else X[:, :, None]
+        if not np.moveaxis(X, 0, -1).flags.c_contiguous:
+            X, given = tape.buffer(self, name, X.shape, self.W.dtype), X
+            np.copyto(X, given)
+        last = np.moveaxis(X, 0, -1)
+        return last.reshape(self.groups, -1, *last.shape[1:])
+
+    def _memory(self, images: np.ndarray, moves: Moves, size: Sequence, tape: Tape, name: str) -> np.ndarray:
+        """Space for strips: about `block_bytes`, but for four rows of the output at least, and for all at most."""
+        groups, c, _, _, m = images.shape
+        (height, width), step = self._window, moves.stride[0]  # no-mutant: as below
+        strip = groups * c * width * size[1] * m
+        fitting = (self.block_bytes // (strip * self.W.itemsize) - height) // step + 1  # no-mutant: a matter of speed
+        rows = min(size[0], max(4, fitting))  # no-mutant: a matter of speed
+        return tape.buffer(self, name, ((step * (rows - 1) + height) * strip,), self.W.dtype)  # no-mutant: speed
+
