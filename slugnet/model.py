@@ -577,15 +577,16 @@ def feedforward(self, X, train: bool = False) -> np.ndarray:
     return np.array(network.feedforward(self.layers, self._batch(X, slice(None), tape), tape), order="C")
 
 
-def transform(self, X, batch_size: int = 1024, out: np.ndarray | None = None) -> np.ndarray:
+def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """The predictions, one row for each row of X.
 
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
         Inputs, finite numbers; in memory, or stored as `fit` takes them, so that a batch is read at a time.
-    batch_size : int
-        How many rows at a time; it bounds the memory.
+    batch_size : int, optional
+        How many rows at a time, which bounds the memory; by default up to 1,024, fewer where the outputs of the
+        layers are large.
     out : numpy.ndarray, shape (m, *output_shape), optional
         Where to write them, such as a memory map; a new array if not given.
 
@@ -608,7 +609,7 @@ def transform(self, X, batch_size: int = 1024, out: np.ndarray | None = None) ->
     """
     self._require_built()
     X = self._inputs_for(X)
-    batch_size = require_integer("batch_size", batch_size, minimum=1)
+    batch_size = self._rows_at_once() if batch_size is None else require_integer("batch_size", batch_size, minimum=1)
     shape = (len(X), *self.output_shape)
     Y_hat = np.empty(shape, self.dtype) if out is None else require_instance("out", out, np.ndarray)
     if Y_hat.shape != shape:
@@ -620,15 +621,15 @@ def transform(self, X, batch_size: int = 1024, out: np.ndarray | None = None) ->
     return Y_hat
 
 
-def predict(self, X, batch_size: int = 1024) -> np.ndarray:
+def predict(self, X, batch_size: int | None = None) -> np.ndarray:
     """The decisions: class indices, or values for a regression.
 
     Parameters
     ----------
     X : array_like, shape (m, *input_shape)
         Inputs, finite numbers.
-    batch_size : int
-        How many rows at a time.
+    batch_size : int, optional
+        How many rows at a time, as for `transform`.
 
     Returns
     -------
@@ -649,6 +650,13 @@ def predict(self, X, batch_size: int = 1024) -> np.ndarray:
     array([0, 1])
     """
     return self._require_loss().decide(self.transform(X, batch_size))
+
+
+def _rows_at_once(self, least: int = 16) -> int:
+    """How many rows to predict at a time: as many as have outputs of 4 MB in all layers, at most 1,024."""
+    each = self.dtype.itemsize * sum(map(math.prod, self.output_shapes))  # no-mutant: any size gives the same
+    rows = (1 << 22) // max(1, each)  # no-mutant: as above
+    return max(least, min(1024, rows - rows % 32 if rows > 32 else rows))  # no-mutant: as above
 
 # %% ../nbs/model.ipynb #76d4fd84
 def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> tuple[float, dict]:
@@ -736,7 +744,8 @@ def _examples(self, X, y, sample_weight=None) -> tuple:
     return X, self._targets(y, len(X)), _weights(sample_weight, len(X), self.dtype)
 
 # %% ../nbs/model.ipynb #9ff34e6b
-def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size: int = 1024) -> dict[str, float]:
+def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None,
+             batch_size: int | None = None) -> dict[str, float]:
     """The mean loss, with all penalties, and the metrics on given examples, with nothing in training mode.
 
     Parameters
@@ -751,8 +760,8 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
         Losses of classes always report the accuracy.
     sample_weight : array_like, shape (m,), optional
         How much each example counts.
-    batch_size : int
-        How many rows at a time; it bounds the memory.
+    batch_size : int, optional
+        How many rows at a time, as for `transform`.
 
     Returns
     -------
@@ -775,10 +784,11 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None, batch_size:
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
+    batch_size = self._rows_at_once() if batch_size is None else require_integer("batch_size", batch_size, minimum=1)
     return self._evaluate(X, Y, w, _metrics(metrics, self.loss), batch_size)
 
 
-def _evaluate(self, X, Y, w, metrics: dict, batch_size: int = 1024, chosen=None) -> dict[str, float]:
+def _evaluate(self, X, Y, w, metrics: dict, batch_size: int, chosen=None) -> dict[str, float]:
     """`evaluate` on examples that were checked: all, or those of the indices `chosen`."""
     total = mass = 0.0
     truths, decisions, scores = [], [], []
@@ -1058,7 +1068,7 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     except FloatingPointError:
         plan.begun.put_back()
         raise
-    logs |= self._measure(plan, tapes)
+    logs |= self._measure(plan)
     self.history.append(logs)
     report.epoch(epoch, logs)
     for callback in plan.callbacks:
@@ -1111,9 +1121,9 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     return float(J)
 
 
-def _measure(self, plan, tapes: dict) -> dict[str, float]:
+def _measure(self, plan) -> dict[str, float]:
     """Metrics on the training part, loss and metrics on the part held out."""
-    logs, size = {}, _rows_at_once(plan.batch_size, tapes)
+    logs, size = {}, self._rows_at_once(least=min(16, plan.batch_size))  # no-mutant: any size gives the same
     if plan.metrics:
         found = self._evaluate(plan.X, plan.Y, plan.w, plan.metrics, size, plan.chosen)
         logs |= {k: v for k, v in found.items() if k != "loss"}
@@ -1121,14 +1131,6 @@ def _measure(self, plan, tapes: dict) -> dict[str, float]:
         X, Y, w, chosen = plan.held
         logs |= {f"val_{k}": v for k, v in self._evaluate(X, Y, w, plan.metrics, size, chosen).items()}
     return logs
-
-
-def _rows_at_once(batch_size: int, tapes: dict) -> int:
-    """How many rows to evaluate at a time: as many as fit into 16 MB, at least a batch, at most 1,024."""
-    sizes = [sum(array.nbytes for page in tape._pages.values() for array in page.values()  # no-mutant: as below
-                 if isinstance(array, np.ndarray)) / m for m, tape in tapes.items()]  # no-mutant: as below
-    each = max([1, *sizes])  # no-mutant: as below
-    return min(1024, max(batch_size, int((1 << 24) // each)))  # no-mutant: any size gives the same
 
 
 # %% ../nbs/model.ipynb #5c31745c
@@ -1550,7 +1552,7 @@ class Model:
     fit, loss_and_gradients, mean_loss = fit, loss_and_gradients, mean_loss
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
-    _inputs_for, _require_values, _batch, _rows = _inputs_for, _require_values, _batch, _rows
+    _inputs_for, _require_values, _batch, _rows, _rows_at_once = _inputs_for, _require_values, _batch, _rows, _rows_at_once
     _targets, _targets_at = _targets, _targets_at
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure

@@ -477,16 +477,16 @@ CHILD = """
 @pytest.mark.parametrize("kind", ["memmap", "HDF5"])
 def test_a_file_larger_than_the_memory_of_the_process(tmp_path, kind):
     if kind == "memmap":  # a mapped file is no data of the process, so RLIMIT_DATA is the limit that means something
-        opening = f"X = np.memmap({str(tmp_path / 'X')!r}, np.float32, 'w+', shape=(50_000, 1024))"
+        opening = f"X = np.memmap({str(tmp_path / 'X')!r}, np.float32, 'w+', shape=(25_000, 1024))"
         field, limit = "VmData", "RLIMIT_DATA"
     else:
         pytest.importorskip("h5py")
-        opening = (f"import h5py; X = h5py.File({str(tmp_path / 'X')!r}, 'w').create_dataset('X', (50_000, 1024), 'f4', "
+        opening = (f"import h5py; X = h5py.File({str(tmp_path / 'X')!r}, 'w').create_dataset('X', (25_000, 1024), 'f4', "
                    "chunks=(8, 1024))")
         field, limit = "VmSize", "RLIMIT_AS"
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(CHILD.format(opening=opening, field=field, limit=limit))],
                           capture_output=True, text=True, timeout=300)
-    assert done.stdout.split("\n")[:2] == ["does not fit", "(50000, 10) 2"], done.stderr
+    assert done.stdout.split("\n")[:2] == ["does not fit", "(25000, 10) 2"], done.stderr
 
 
 # ---- gathering, and the place of an all-reduce
