@@ -1509,7 +1509,10 @@ class Model:
     @property
     def _first_layer(self) -> Layer:
         """The layer that sees the inputs: it says which it takes, and ends the backward pass."""
-        return network.unrolled(self.layers)[0]
+        layer = self._network
+        while type(layer) is network.Network:
+            layer = layer.layers[0]
+        return layer
 
     @property
     def output_shapes(self) -> list[tuple]:
