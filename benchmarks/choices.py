@@ -5,12 +5,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from slugnet.activation import ReLU, Softmax, relu
 from slugnet.adaptive import Adam, adam_constants, adam_step
 from slugnet.contract import Tape, batch_last
 from slugnet.data import digits
 from slugnet.descent import BLOCK, blocks
-from slugnet.layers import Dense
+from slugnet.layers import Convolution, Dense
+from slugnet.layers.convolution import Moves, filled
 from slugnet.layers.dropout import draw_mask
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Model
@@ -95,6 +97,43 @@ def layouts(shape: tuple) -> tuple:
     return pooled(last), pooled(first)
 
 
+def windows_of(shape: tuple, k: int) -> tuple:
+    """Every window of images as a column, from strips of their rows, and each copied by itself; a row at a time."""
+    m, c, h, w = shape
+    X, size = np.random.default_rng(0).random((1, c, h, w, m), dtype=np.float32), (h - k + 1, w - k + 1)
+    memory, block = np.empty(8 * c * k * size[1] * m, np.float32), np.empty((c, k, k, size[1], m), np.float32)
+    channel, row, column, example = X.strides[1:]
+    view = as_strided(X, (c, k, k, *size, m), (channel, row, column, row, column, example))
+
+    def strips():
+        for _ in filled(X, (k, k), Moves(), size, memory):
+            pass
+
+    def one_by_one():
+        for i in range(size[0]):
+            np.copyto(block, view[:, :, :, i])
+
+    for (rows, D), i in zip(filled(X, (k, k), Moves(), size, memory), range(0, size[0], 8 - k + 1)):
+        np.copyto(block, view[:, :, :, i])
+        np.testing.assert_array_equal(D[0, 0], block.transpose(1, 0, 2, 3, 4).reshape(c * k * k, -1))
+    return strips, one_by_one
+
+
+def gradients(m: int, channels: int, n: int) -> tuple:
+    """The backward pass of a 3×3 convolution from one set of columns, and from a set for each of its gradients."""
+    ways = []
+    for limit in (math.inf, 0):
+        layer, tape, shape = Convolution(channels, 3, padding="same"), Tape(train=True), (m, channels, n, n)
+        layer.flip_limit = limit
+        bound(layer, shape[1:])
+        X, G = (batch_last(shape, np.float32) for _ in range(2))
+        X[...], G[...] = np.random.default_rng(0).standard_normal((2, *shape), dtype=np.float32)
+        layer.forward(X, tape)
+        ways.append((layer, G, tape))
+    np.testing.assert_allclose(*(layer.backward(G, tape) for layer, G, tape in ways), atol=1e-2)
+    return tuple(lambda layer=layer, G=G, tape=tape: layer.backward(G, tape) for layer, G, tape in ways)
+
+
 def joint_form(m: int, classes: int) -> tuple:
     """Softmax and cross-entropy as one, and one after the other."""
     rng, loss, softmax = np.random.default_rng(0), CategoricalCrossEntropy(), Softmax()
@@ -152,6 +191,8 @@ def pairs(flushed: Callable[[], None], fading: Callable[[], None]) -> list[tuple
             ("dropout's mask from random bytes", "from random floats", masks(1 << 20)),
             ("a ReLU of 64 MB into its buffer", "into a new array", buffers((4096, 4096))),
             ("2×2 maxima with the batch last", "with the batch first", layouts((64, 16, 28, 28))),
+            ("columns of 5×5 windows from strips of rows", "each window copied", windows_of((64, 16, 28, 28), 5)),
+            ("both gradients of a convolution from one set", "a set of columns for each", gradients(64, 32, 28)),
             ("softmax and cross-entropy as one", "one after the other", joint_form(128, 10)),
             ("a first layer ends the backward pass", "gradient in the data, too", first_layer(128, 784, 200))]
 
