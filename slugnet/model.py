@@ -609,7 +609,7 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     """
     self._require_built()
     X = self._inputs_for(X)
-    batch_size = self._rows_at_once() if batch_size is None else require_integer("batch_size", batch_size, minimum=1)
+    batch_size = self._rows_at_once(batch_size)
     shape = (len(X), *self.output_shape)
     Y_hat = np.empty(shape, self.dtype) if out is None else require_instance("out", out, np.ndarray)
     if Y_hat.shape != shape:
@@ -652,8 +652,10 @@ def predict(self, X, batch_size: int | None = None) -> np.ndarray:
     return self._require_loss().decide(self.transform(X, batch_size))
 
 
-def _rows_at_once(self, least: int = 16) -> int:
-    """How many rows to predict at a time: as many as have outputs of 4 MB in all layers, at most 1,024."""
+def _rows_at_once(self, batch_size: int | None = None, least: int = 16) -> int:
+    """How many rows to predict at a time: `batch_size`, or as many as have outputs of 4 MB in all layers, up to 1,024."""
+    if batch_size is not None:
+        return require_integer("batch_size", batch_size, minimum=1)
     each = self.dtype.itemsize * sum(map(math.prod, self.output_shapes))  # no-mutant: any size gives the same
     rows = (1 << 22) // max(1, each)  # no-mutant: as above
     return max(least, min(1024, rows - rows % 32 if rows > 32 else rows))  # no-mutant: as above
@@ -784,7 +786,7 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None,
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
-    batch_size = self._rows_at_once() if batch_size is None else require_integer("batch_size", batch_size, minimum=1)
+    batch_size = self._rows_at_once(batch_size)
     return self._evaluate(X, Y, w, _metrics(metrics, self.loss), batch_size)
 
 

@@ -242,6 +242,7 @@ def blocks(shape: Sequence, window: Sequence, moves: Moves, size: Sequence,
     (groups, c, _, _, m), (height, width), (h_out, w_out), step = shape, window, size, moves.stride[0]
     strips = memory.size // (groups * c * width * w_out * m)
     at_once = 1 if moves.dilation[0] > 1 else (strips - height) // step + 1
+    at_once = max(1, at_once)  # no-mutant: with too little memory, an error below instead of no block at all
     for start in range(0, h_out, at_once):
         count = min(at_once, h_out - start)
         block = groups, step * (count - 1) + height, c, width, w_out, m
