@@ -133,7 +133,7 @@ def inside(start: int, step: int, count: int, n: int) -> tuple[slice, slice]:
 
 # %% ../../nbs/layers/convolution.ipynb #226cf84c
 def strip(X: np.ndarray, row: int, moves: Moves, out: np.ndarray) -> np.ndarray:
-    """Copy rows of padded images, side by side once for each column of the window.
+    """Copy rows of padded images, one line below the other for each column of the window.
 
     Parameters
     ----------
