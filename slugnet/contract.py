@@ -148,7 +148,7 @@ class Tape:
         >>> H.shape, H.flags.f_contiguous
         ((3, 2), True)
         """
-        page = self[layer]
+        page = self._pages.get(layer) or self[layer]
         array = page.get(name)
         if array is None or array.shape != model.shape or array.dtype != dtype:
             array = page[name] = np.empty_like(model, dtype)

@@ -248,7 +248,10 @@ def unrolled(layers: Sequence[Layer]) -> list[Layer]:
     """
     chain = []
     for layer in layers:
-        chain += unrolled(layer.layers) if type(layer) is Network else [layer]
+        if type(layer) is Network:
+            chain += unrolled(layer.layers)
+        else:
+            chain.append(layer)
     return chain
 
 
