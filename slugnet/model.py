@@ -479,6 +479,7 @@ def build(self, input_shape: tuple) -> "Model":
         self.loss.require_activation(getattr(chain[-1], "activation", None))
     self.output_shape = self._network.build(shape)
     self.input_shape = shape
+    self._first_layer = chain[0]  # it says which inputs it takes, and ends the backward pass
     self._allocate()
     self._network.initialize(self._generator(_INITIAL))
     return self
@@ -786,8 +787,7 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None,
     """
     self._require_built()
     X, Y, w = self._examples(X, y, sample_weight)
-    batch_size = self._rows_at_once(batch_size)
-    return self._evaluate(X, Y, w, _metrics(metrics, self.loss), batch_size)
+    return self._evaluate(X, Y, w, _metrics(metrics, self.loss), self._rows_at_once(batch_size))
 
 
 def _evaluate(self, X, Y, w, metrics: dict, batch_size: int, chosen=None) -> dict[str, float]:
@@ -1507,14 +1507,6 @@ class Model:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, from the input to the output."""
         return tuple(self._network.layers)
-
-    @property
-    def _first_layer(self) -> Layer:
-        """The layer that sees the inputs: it says which it takes, and ends the backward pass."""
-        layer = self._network
-        while type(layer) is network.Network:
-            layer = layer.layers[0]
-        return layer
 
     @property
     def output_shapes(self) -> list[tuple]:

@@ -11,6 +11,7 @@ from slugnet.layers import (
     Activation, BatchNormalization, Convolution, Dense, Dropout, Embedding, Flatten, GaussianNoise, GlobalMaxPooling,
     GlobalMeanPooling, LayerNormalization, MaxPooling, MeanPooling, Parallel, Reshape, Residual, Upsampling, ZeroPadding)
 from slugnet.loss import CategoricalCrossEntropy
+from slugnet.network import Network
 from slugnet.optimizers import Adam
 
 ON_IMAGES = {
@@ -114,6 +115,15 @@ def test_a_layer_object_is_used_once(name):
     Model([layer, Flatten(), Dense(2, activation=Softmax())], loss=CategoricalCrossEntropy()).build((4, 5, 4))
     with pytest.raises(ValueError, match="weights are not shared"):
         Model([layer, Flatten(), Dense(2, activation=Softmax())], loss=CategoricalCrossEntropy()).build((4, 5, 4))
+
+
+def test_a_network_without_layers_passes_on_what_it_gets():
+    models = [Model([*front, Dense(3, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
+              for front in ([], [Network([])], [Network([Network([])])])]
+    X, y = np.random.default_rng(0).standard_normal((6, 4)), np.arange(6) % 3
+    for model in models:
+        model.fit(X, y, epochs=2, progress=False)
+        assert np.array_equal(model.transform(X), models[0].transform(X))
 
 
 def test_a_layer_inside_two_composites_is_refused():
