@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
+from numpy.lib.stride_tricks import sliding_window_view
 from slugnet.activation import ReLU, Softmax, relu
 from slugnet.adaptive import Adam, adam_constants, adam_step
 from slugnet.contract import Tape, batch_last
@@ -102,8 +102,7 @@ def windows_of(shape: tuple, k: int) -> tuple:
     m, c, h, w = shape
     X, size = np.random.default_rng(0).random((1, c, h, w, m), dtype=np.float32), (h - k + 1, w - k + 1)
     memory, block = np.empty(8 * c * k * size[1] * m, np.float32), np.empty((c, k, k, size[1], m), np.float32)
-    channel, row, column, example = X.strides[1:]
-    view = as_strided(X, (c, k, k, *size, m), (channel, row, column, row, column, example))
+    view = sliding_window_view(X[0], (k, k), axis=(1, 2)).transpose(0, 4, 5, 1, 2, 3)
 
     def strips():
         for _ in filled(X, (k, k), Moves(), size, memory):
@@ -113,25 +112,25 @@ def windows_of(shape: tuple, k: int) -> tuple:
         for i in range(size[0]):
             np.copyto(block, view[:, :, :, i])
 
-    for (rows, D), i in zip(filled(X, (k, k), Moves(), size, memory), range(0, size[0], 8 - k + 1)):
-        np.copyto(block, view[:, :, :, i])
+    for rows, D in filled(X, (k, k), Moves(), size, memory):
+        np.copyto(block, view[:, :, :, rows.start])
         np.testing.assert_array_equal(D[0, 0], block.transpose(1, 0, 2, 3, 4).reshape(c * k * k, -1))
     return strips, one_by_one
 
 
 def gradients(m: int, channels: int, n: int) -> tuple:
     """The backward pass of a 3×3 convolution from one set of columns, and from a set for each of its gradients."""
-    ways = []
+    shape, ways = (m, channels, n, n), []
+    X, G = (batch_last(shape, np.float32) for _ in range(2))
+    X[...], G[...] = np.random.default_rng(0).standard_normal((2, *shape), dtype=np.float32)
     for limit in (math.inf, 0):
-        layer, tape, shape = Convolution(channels, 3, padding="same"), Tape(train=True), (m, channels, n, n)
+        layer, tape = Convolution(channels, 3, padding="same"), Tape(train=True)
         layer.flip_limit = limit
         bound(layer, shape[1:])
-        X, G = (batch_last(shape, np.float32) for _ in range(2))
-        X[...], G[...] = np.random.default_rng(0).standard_normal((2, *shape), dtype=np.float32)
         layer.forward(X, tape)
-        ways.append((layer, G, tape))
-    np.testing.assert_allclose(*(layer.backward(G, tape) for layer, G, tape in ways), atol=1e-2)
-    return tuple(lambda layer=layer, G=G, tape=tape: layer.backward(G, tape) for layer, G, tape in ways)
+        ways.append(lambda layer=layer, tape=tape: layer.backward(G, tape))
+    np.testing.assert_allclose(*(backward() for backward in ways), atol=1e-2)
+    return tuple(ways)
 
 
 def joint_form(m: int, classes: int) -> tuple:

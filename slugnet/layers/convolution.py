@@ -18,7 +18,7 @@ from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
 from ..initializations import Initializer, Zeros
 
 # %% auto #0
-__all__ = ['output_size', 'same_padding', 'Moves', 'inside', 'strip', 'columns', 'blocks', 'filled', 'as_matrix', 'from_matrix',
+__all__ = ['output_size', 'same_padding', 'Moves', 'within', 'strip', 'columns', 'blocks', 'filled', 'as_matrix', 'from_matrix',
            'by_rows', 'convolve', 'add_products', 'kernel_gradient', 'bias_gradient', 'add_strip', 'input_gradient',
            'flip', 'both_gradients', 'Convolution']
 
@@ -103,7 +103,7 @@ class Moves(NamedTuple):
     before: tuple = (0, 0)
 
 # %% ../../nbs/layers/convolution.ipynb #b79784cc
-def inside(start: int, step: int, count: int, n: int) -> tuple[slice, slice]:
+def within(start: int, step: int, count: int, n: int) -> tuple[slice, slice]:
     """Which of the places start, start + step, … lie on an axis of length n.
 
     Parameters
@@ -124,12 +124,13 @@ def inside(start: int, step: int, count: int, n: int) -> tuple[slice, slice]:
 
     Examples
     --------
-    >>> inside(-3, 2, count=5, n=4)
-    (slice(2, 4, None), slice(1, 5, 2))
+    >>> within(-3, 2, count=5, n=4)
+    (slice(2, 4, None), slice(1, 4, 2))
     """
     first = min(max(0, -(start // step)), count)
     last = max(first, min(count, (n - 1 - start) // step + 1))
-    return slice(first, last), slice(start + first * step, start + last * step, step)  # eq-convolution-pad
+    begin, end = start + first * step, start + (last - 1) * step + 1
+    return slice(first, last), slice(begin, max(begin, end), step)  # eq-convolution-pad
 
 # %% ../../nbs/layers/convolution.ipynb #226cf84c
 def strip(X: np.ndarray, row: int, moves: Moves, out: np.ndarray) -> np.ndarray:
@@ -159,11 +160,11 @@ def strip(X: np.ndarray, row: int, moves: Moves, out: np.ndarray) -> np.ndarray:
            [0., 1., 2., 3.]])
     """
     above, left = moves.before
-    y, rows = inside(row - above, moves.dilation[0], out.shape[1], X.shape[2])
+    y, rows = within(row - above, moves.dilation[0], out.shape[1], X.shape[2])
     out[:, :y.start] = 0  # eq-convolution-pad
     out[:, y.stop:] = 0  # eq-convolution-pad
     for v in range(out.shape[3]):
-        j, columns = inside(moves.dilation[1] * v - left, moves.stride[1], out.shape[4], X.shape[3])
+        j, columns = within(moves.dilation[1] * v - left, moves.stride[1], out.shape[4], X.shape[3])
         part = out[:, y, :, v]
         part[:, :, :, :j.start] = 0  # eq-convolution-pad
         part[:, :, :, j.stop:] = 0  # eq-convolution-pad
@@ -502,9 +503,9 @@ def add_strip(B: np.ndarray, row: int, moves: Moves, out: np.ndarray) -> None:
     array([ 1., 12., 20.])
     """
     above, left = moves.before
-    y, rows = inside(row - above, moves.dilation[0], B.shape[1], out.shape[2])
+    y, rows = within(row - above, moves.dilation[0], B.shape[1], out.shape[2])
     for v in range(B.shape[3]):
-        j, columns = inside(moves.dilation[1] * v - left, moves.stride[1], B.shape[4], out.shape[3])
+        j, columns = within(moves.dilation[1] * v - left, moves.stride[1], B.shape[4], out.shape[3])
         out[:, :, rows, columns] += B[:, y, :, v, j].swapaxes(1, 2)  # eq-convolution-add
 
 # %% ../../nbs/layers/convolution.ipynb #0d39e2ce
@@ -775,7 +776,7 @@ class Convolution(ActivatedLayer):
         window, stride, dilation, margins, size = _geometry(lengths, self.window, self.stride, self.padding,
                                                             self.dilation)
         one = (1,) * (2 - len(lengths))
-        self._window, self._size = one + window, one + size
+        self._window = one + window
         before = (0, *(q for q, _ in margins))[-2:]
         self._moves = Moves(one + stride, one + dilation, before)
         self.shapes = {"W": (self.filters, channels // self.groups, *window)}
@@ -796,28 +797,29 @@ class Convolution(ActivatedLayer):
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A (m, filters, *size) for a batch X (m, channels, *lengths)."""
-        images = tape[self]["images"] = self._grouped(X, "X", tape)
+        images = tape[self]["images"] = self._grouped(self._without_gaps(X, "X", tape))
         A = tape.buffer(self, "A", (len(X), *self._output_shape), self.W.dtype)
-        convolve(images, self._kernels(self.W), self.b.reshape(self.groups, -1) if self.bias else None, self._moves,
-                 out=self._grouped(A, "", tape), memory=self._memory(images, self._moves, self._size, tape, "strips"),
+        out, b = self._grouped(A), self.b.reshape(self.groups, -1) if self.bias else None
+        convolve(images, self._kernels(self.W), b, self._moves, out=out,
+                 memory=self._memory(images, self._moves, out, tape, "strips"),
                  work=tape.buffer(self, "K", (self.W.size,), self.W.dtype))
         return A
 
     def affine_backward(self, G_A: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dW and db; return the gradient in X (m, channels, *lengths)."""
-        images, G = tape[self]["images"], self._grouped(G_A, "G", tape)
+        images, G = tape[self]["images"], self._grouped(self._without_gaps(G_A, "G", tape))
         if self.bias:
-            bias_gradient(G.reshape(self.filters, -1), out=self.db)
+            bias_gradient(G.reshape(self.filters, *G.shape[2:]), out=self.db)
         if tape.end is self:
             self._kernel_gradient(images, G, tape)
             return None
         groups, c, *lengths, m = images.shape
         G_X = tape.buffer(self, "G_X", (m, groups * c, *lengths), self.W.dtype)
         if self._flips:
-            self._both(images, G, self._grouped(G_X, "", tape), tape)
+            self._both(images, G, self._grouped(G_X), tape)
         else:
             self._kernel_gradient(images, G, tape)
-            self._input_gradient(G, self._grouped(G_X, "", tape), tape)
+            self._input_gradient(G, self._grouped(G_X), tape)
         return G_X if G_A.ndim == 4 else G_X[:, :, 0]
 
     def _kernel_gradient(self, images: np.ndarray, G: np.ndarray, tape: Tape) -> None:
@@ -827,38 +829,40 @@ class Convolution(ActivatedLayer):
 
     def _input_gradient(self, G: np.ndarray, G_X: np.ndarray, tape: Tape) -> None:
         """Write the gradient in the images, the sum of that in their columns, to G_X."""
-        size = self.W.size // self.filters * self.groups * self._size[1] * G.shape[4]
+        size = self.W.size // self.filters * self.groups * G.shape[3] * G.shape[4]
         input_gradient(G, self._kernels(self.W), self._moves, G_X, memory=tape[self]["strips"],
                        work=tape[self]["K"], product=tape.buffer(self, "product", (size,), self.W.dtype))
 
     def _both(self, images: np.ndarray, G: np.ndarray, G_X: np.ndarray, tape: Tape) -> None:
         """Write dW, and the gradient in the images to G_X, both from the columns of G."""
         both_gradients(images, G, self._kernels(self.W), self._moves_back, G_X, self._kernels(self.dW),
-                       memory=self._memory(G, self._moves_back, images.shape[2:], tape, "strips of G"),
+                       memory=self._memory(G, self._moves_back, G_X, tape, "strips of G"),
                        work=tape.buffer(self, "work", (3 * self.W.size,), self.W.dtype))
 
     def _kernels(self, W: np.ndarray) -> np.ndarray:
         """The view (groups, filters / groups, channels / groups, k_h, k_w) of kernels."""
         return W.reshape(self.groups, -1, W.shape[1], *self._window)
 
-    def _grouped(self, X: np.ndarray, name: str, tape: Tape) -> np.ndarray:
-        """X (m, c, h, w) or (m, c, length) as (groups, c / groups, h, w, m) without gaps in memory.
+    def _without_gaps(self, X: np.ndarray, name: str, tape: Tape) -> np.ndarray:
+        """X with the batch last in memory and no gaps: itself, or a copy in a buffer of that name."""
+        if np.moveaxis(X, 0, -1).flags.c_contiguous:
+            return X
+        copy = tape.buffer(self, name, X.shape, self.W.dtype)
+        np.copyto(copy, X)
+        return copy
 
-        A view, or a copy in a buffer of that name where X lies otherwise.
-        """
-        X = X if X.ndim == 4 else X[:, :, None]
-        if not np.moveaxis(X, 0, -1).flags.c_contiguous:
-            X, given = tape.buffer(self, name, X.shape, self.W.dtype), X
-            np.copyto(X, given)
-        last = np.moveaxis(X, 0, -1)
+    def _grouped(self, X: np.ndarray) -> np.ndarray:
+        """The view (groups, c / groups, h, w, m) of X (m, c, h, w) or (m, c, length)."""
+        last = np.moveaxis(X if X.ndim == 4 else X[:, :, None], 0, -1)
         return last.reshape(self.groups, -1, *last.shape[1:])
 
-    def _memory(self, images: np.ndarray, moves: Moves, size: Sequence, tape: Tape, name: str) -> np.ndarray:
-        """Space for strips: about `block_bytes`, but for four rows of the output at least, and for all at most."""
-        groups, c, _, _, m = images.shape
+    def _memory(self, images: np.ndarray, moves: Moves, out: np.ndarray, tape: Tape, name: str) -> np.ndarray:
+        """Space for strips: about `block_bytes`, but for four rows of `out` at least, and for all at most."""
+        groups, c, *_ = images.shape
+        _, _, h_out, w_out, m = out.shape
         (height, width), step = self._window, moves.stride[0]  # no-mutant: as below
-        strip = groups * c * width * size[1] * m
+        strip = groups * c * width * w_out * m
         fitting = (self.block_bytes // (strip * self.W.itemsize) - height) // step + 1  # no-mutant: a matter of speed
-        rows = min(size[0], max(4, fitting))  # no-mutant: a matter of speed
+        rows = min(h_out, max(4, fitting))  # no-mutant: a matter of speed
         return tape.buffer(self, name, ((step * (rows - 1) + height) * strip,), self.W.dtype)  # no-mutant: speed
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..component import require_instance, require_integer
 from ..contract import Layer, Tape
+from .convolution import within
 
 # %% auto #0
 __all__ = ['output_size', 'same_padding', 'axis_places', 'axis_counts', 'require_sizes', 'require_padding', 'per_axis',
@@ -96,14 +97,8 @@ def axis_places(n: int, window: int, stride: int, before: int, size: int) -> lis
     >>> axis_places(5, window=2, stride=2, before=1, size=3)
     [(slice(1, 4, 2), slice(1, 3, None)), (slice(0, 5, 2), slice(0, 3, None))]
     """
-    found = []
-    for u in range(window):
-        first = max(-((u - before) // stride), 0)  # eq-pooling-range
-        last = min((n - 1 + before - u) // stride, size - 1)  # eq-pooling-range
-        if first <= last:
-            start, stop = (stride * i + u - before for i in (first, last))  # eq-pooling-pixel
-            found.append((slice(start, stop + 1, stride), slice(first, last + 1)))
-    return found
+    found = (within(u - before, stride, size, n) for u in range(window))  # eq-pooling-range, eq-pooling-pixel
+    return [(pixels, outputs) for outputs, pixels in found if outputs.start < outputs.stop]
 
 # %% ../../nbs/layers/pooling.ipynb #115f754b
 def axis_counts(n: int, window: int, stride: int, before: int, size: int) -> np.ndarray:
