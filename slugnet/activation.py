@@ -177,7 +177,7 @@ def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    if np.iscomplexobj(A):
+    if A.dtype.kind == "c":
         return np.multiply(A, A.real > 0, out=out)
     return A.clip(0.0, np.inf, out=out)  # eq-activation-relu
 

@@ -225,6 +225,45 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_generator_alone
     assert np.array_equal(*thetas) and np.array_equal(np.random.random(3), expected)
 
 
+class Doubled(Dense):
+    """A dense layer with a pass of its own, which says nothing of whether it can be repeated."""
+
+    def forward(self, X, tape):
+        return 2 * super().forward(X, tape)
+
+    def backward(self, G, tape):
+        return super().backward(2 * G, tape)
+
+
+class Times(Tanh):
+    """An activation that ignores `out`, and has another slope in each epoch, which a callback sets."""
+
+    slope = 1.0
+
+    def __call__(self, A, out=None):
+        return super().__call__(A, out) if self.slope == 1 else self.slope * super().__call__(A)
+
+    def vjp(self, G, A, H, out=None):
+        return np.multiply(self.slope, G * (1 - (H / self.slope)**2), out=out)
+
+
+class Rise(Callback):
+    def on_epoch_begin(self, model, epoch):
+        model.layers[0].activation.slope = 1.0 + epoch
+
+
+@pytest.mark.parametrize("first", [Doubled, Dense])
+def test_a_pass_that_differs_from_step_to_step_is_not_repeated(first, monkeypatch):
+    thetas = []
+    for never in (False, True):
+        model = classifier(SGD(0.1), layers=[first(4, activation=Times()), Dense(3, activation=Softmax())])
+        if never:
+            monkeypatch.setattr("slugnet.network.repeatable", lambda layers: False)
+        model.fit(X, y, epochs=3, batch_size=2, callbacks=[Rise()], progress=False)
+        thetas.append(model.theta)
+    assert np.array_equal(*thetas)
+
+
 def test_what_a_user_holds_is_never_a_buffer():
     model = classifier().build((3,))
     J, gradients = model.loss_and_gradients(X, y)
