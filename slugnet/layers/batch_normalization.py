@@ -13,8 +13,8 @@ from ..component import require_number
 from ..contract import Layer, Tape
 
 # %% auto #0
-__all__ = ['batch_axes', 'sum_over', 'moments', 'inverse_deviation', 'normalize', 'input_gradient', 'follow',
-           'BatchNormalization']
+__all__ = ['batch_axes', 'sum_over', 'deviations', 'moments', 'inverse_deviation', 'normalize', 'input_gradient', 'follow',
+           'scale_and_shift', 'gamma_gradient', 'mean_and_product', 'BatchNormalization']
 
 # %% ../../nbs/layers/batch-normalization.ipynb #391aa639
 def batch_axes(number: int) -> tuple:
@@ -58,14 +58,26 @@ def sum_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
     >>> sum_over((0,), np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 1.0], [2.0, 2.0]]))
     array([[ 7., 10.]])
     """
+    if factors[0].ndim == 2 and axes == (1,):  # no-mutant: a shorter way to the same
+        return _row_sums(*factors)[:, None]
     every = list(range(factors[0].ndim))
     kept = [axis for axis in every if axis not in axes]
     operands = [operand for factor in factors for operand in (factor, every)]
-    return np.expand_dims(np.einsum(*operands, kept), axes)
+    shape = [1 if axis in axes else n for axis, n in enumerate(factors[0].shape)]
+    return np.einsum(*operands, kept).reshape(shape)
+
+
+def _row_sums(A: np.ndarray, B: np.ndarray | None = None) -> np.ndarray:
+    """The sum of each row of A, or of A ⊙ B."""
+    if B is None:
+        return np.einsum("ij->i", A)
+    if A.strides[1] == A.itemsize:  # no-mutant: faster where a row lies in one piece
+        return np.matmul(A[:, None], B[:, :, None])[:, 0, 0]
+    return np.einsum("ij,ij->i", A, B)
 
 # %% ../../nbs/layers/batch-normalization.ipynb #b2461e2a
-def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
-    """Mean and variance over some axes, and the deviations from the mean.
+def deviations(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
+    """Mean and variance over some axes, and the deviations from the mean up to a rest.
 
     Parameters
     ----------
@@ -81,6 +93,42 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
     mean, variance : numpy.ndarray
         The variance is the mean of the squares: divided by their number, not by one less.
     D : numpy.ndarray, of the shape of X
+        X − mean + rest.
+    rest : numpy.ndarray, of the shape of mean
+        The mean of D, by which the first sum was off: 0, but for rounding.
+
+    Examples
+    --------
+    >>> deviations(np.array([[1.0], [5.0]]), axes=(0,))
+    (array([[3.]]), array([[4.]]), array([[-2.],
+           [ 2.]]), array([[0.]]))
+    """
+    total = sum_over(axes, X)
+    count = X.size // total.size
+    mean = total / count  # eq-batchnorm-mean, eq-batchnorm-images
+    D = np.subtract(X, mean, out=out)
+    rest = sum_over(axes, D) / count
+    variance = sum_over(axes, D, D) / count - rest * rest  # eq-batchnorm-variance, eq-batchnorm-rest
+    return mean + rest, np.where(variance.real > 0, variance, 0), D, rest  # no-mutant [>]: both are 0 at 0
+
+
+def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
+    """Mean and variance over some axes, and the deviations from the mean.
+
+    Parameters
+    ----------
+    X : numpy.ndarray
+        Any array.
+    axes : tuple of int
+        The axes that the sums run over, not negative; they stay with length 1.
+    out : numpy.ndarray, of the shape of X, optional
+        Where to write the deviations.
+
+    Returns
+    -------
+    mean, variance : numpy.ndarray
+        As `deviations`.
+    D : numpy.ndarray, of the shape of X
         X − mean.
 
     Examples
@@ -88,14 +136,8 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
     >>> moments(np.array([[1.0], [5.0]]), axes=(0,))[:2]
     (array([[3.]]), array([[4.]]))
     """
-    total = sum_over(axes, X)
-    count = X.size // total.size
-    mean = total / count  # eq-batchnorm-mean, eq-batchnorm-images
-    D = np.subtract(X, mean, out=out)
-    rest = sum_over(axes, D) / count
+    mean, variance, D, rest = deviations(X, axes, out)
     D -= rest
-    mean += rest
-    variance = sum_over(axes, D, D) / count  # eq-batchnorm-variance
     return mean, variance, D
 
 
@@ -215,6 +257,80 @@ def follow(running: np.ndarray, batch: np.ndarray, momentum: float) -> None:
     running *= momentum
     running += (1 - momentum) * batch  # eq-batchnorm-running
 
+# %% ../../nbs/layers/batch-normalization.ipynb #ba7c0002
+def scale_and_shift(gamma: np.ndarray, beta: np.ndarray, inverse: np.ndarray, rest: np.ndarray) -> tuple:
+    """The scale a and the shift β − ar that turn D into H.
+
+    Parameters
+    ----------
+    gamma, beta : numpy.ndarray, shape (n,)
+        Scale and shift of the layer.
+    inverse : numpy.ndarray, shape (n,)
+        1/s, the inverse of the deviation.
+    rest : numpy.ndarray, shape (n,)
+        r, by which D is off.
+
+    Returns
+    -------
+    scale, shift : numpy.ndarray, shape (n,)
+
+    Examples
+    --------
+    >>> scale_and_shift(np.array([3.0]), np.array([1.0]), np.array([2.0]), np.array([0.5]))
+    (array([6.]), array([-2.]))
+    """
+    scale = gamma * inverse
+    return scale, beta - scale * rest  # eq-batchnorm-folded
+
+
+def gamma_gradient(total: np.ndarray, product: np.ndarray, inverse: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """The gradient in γ from sums with D in the place of X_hat.
+
+    Parameters
+    ----------
+    total, product : numpy.ndarray, shape (n,)
+        The sums of G and of G ⊙ D over the batch.
+    inverse, rest : numpy.ndarray, shape (n,)
+        1/s and r.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        The gradient.
+
+    Examples
+    --------
+    >>> gamma_gradient(np.array([1.0]), np.array([3.0]), np.array([2.0]), np.array([0.5]))
+    array([5.])
+    """
+    return (product - rest * total) * inverse  # eq-batchnorm-folded-dgamma
+
+
+def mean_and_product(dgamma: np.ndarray, dbeta: np.ndarray, count: int, inverse: np.ndarray, rest: np.ndarray) -> tuple:
+    """q and p, for which `input_gradient` takes D in the place of X_hat.
+
+    Parameters
+    ----------
+    dgamma, dbeta : numpy.ndarray, shape (n,)
+        The gradients in scale and shift.
+    count : int
+        m, how many numbers each sum was over.
+    inverse, rest : numpy.ndarray, shape (n,)
+        1/s and r.
+
+    Returns
+    -------
+    mean, product : numpy.ndarray, shape (n,)
+        q and p.
+
+    Examples
+    --------
+    >>> mean_and_product(np.array([4.0]), np.array([6.0]), 2, np.array([0.5]), np.array([2.0]))
+    (array([1.]), array([1.]))
+    """
+    product = dgamma / count * inverse
+    return dbeta / count - product * rest, product  # eq-batchnorm-folded-dX
+
 # %% ../../nbs/layers/batch-normalization.ipynb #2946f88d
 class BatchNormalization(Layer):
     """Standardise each feature over the batch, then scale and shift it: H = γ (X − μ) / √(σ² + δ) + β.
@@ -294,53 +410,57 @@ class BatchNormalization(Layer):
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """H for a batch X (m, n) or (m, c, ...)."""
-        X_hat, H = (tape.buffer(self, name, X.shape, self.gamma.dtype) for name in ("X_hat", "H"))
-        inverse = tape.buffer(self, "inverse", self.gamma.shape, self.gamma.dtype)
+        D, H = (tape.buffer(self, name, X.shape, self.gamma.dtype) for name in ("D", "H"))
+        known = tape.buffer(self, "known", (4, *self.gamma.shape), self.gamma.dtype)
+        rows = [_features(array) for array in (X, D, H)]
         for c in _groups(X.shape):
-            self._forward(c, X[:, c], X_hat[:, c], H[:, c], inverse[c], tape.train)
+            self._forward(c, tape.train, known[:, c], *(row[c] for row in rows))
+        if tape.train:
+            self._follow(known[0], known[1], rows[0].shape[1])  # no-mutant [0]: all have one shape
         return H
 
-    def _forward(self, c: slice, X: np.ndarray, X_hat: np.ndarray, H: np.ndarray, inverse: np.ndarray,
-                 train: bool) -> None:
-        """The forward pass of the features c, to which the arrays are cut."""
-        variance = self._deviations(c, X, train, X_hat)
+    def _forward(self, c: slice, train: bool, known: np.ndarray, X: np.ndarray, D: np.ndarray, H: np.ndarray) -> None:
+        """The forward pass of the features c, to which the arrays are cut, one feature a row."""
+        mean, variance, rest, inverse = known
+        if train:
+            found = deviations(X, (1,), D)
+            mean[...], variance[...], rest[...] = found[0][:, 0], found[1][:, 0], found[3][:, 0]
+        else:
+            mean[...], variance[...], rest[...] = self.running_mean[c], self.running_variance[c], 0
+            np.subtract(X, mean[:, None], out=D)  # eq-batchnorm-test
         inverse[...] = inverse_deviation(variance, self.epsilon)
-        X_hat *= _spread(inverse, X.ndim)  # eq-batchnorm-normalized
-        np.multiply(X_hat, _spread(self.gamma[c], X.ndim), out=H)
-        H += _spread(self.beta[c], X.ndim)  # eq-batchnorm-output
+        scale, shift = scale_and_shift(self.gamma[c], self.beta[c], inverse, rest)
+        np.multiply(D, scale[:, None], out=H)
+        H += shift[:, None]
 
-    def _deviations(self, c: slice, X: np.ndarray, train: bool, out: np.ndarray) -> np.ndarray:
-        """Write X − μ to `out`, return the variance, and let the running statistics follow in training."""
-        if not train:
-            np.subtract(X, _spread(self.running_mean[c], X.ndim), out=out)  # eq-batchnorm-test
-            return self.running_variance[c]
-        mean, variance, _ = moments(X, batch_axes(X.ndim), out)
-        if X.size > mean.size:
-            follow(self.running_mean[c], mean.reshape(-1), self.momentum)
-            follow(self.running_variance[c], variance.reshape(-1), self.momentum)
-        return variance.reshape(-1)
+    def _follow(self, mean: np.ndarray, variance: np.ndarray, count: int) -> None:
+        """Let the running statistics follow those of a batch with so many values for each feature."""
+        if count > 1:
+            follow(self.running_mean, mean, self.momentum)
+            follow(self.running_variance, variance, self.momentum)
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dgamma and dbeta; return the gradient in X."""
-        X_hat = tape[self]["X_hat"]
-        G_in = None if tape.end is self else tape.buffer(self, "G_in", G.shape, X_hat.dtype)
+        G_in = None if tape.end is self else tape.buffer(self, "G_in", G.shape, self.gamma.dtype)
+        rows = [_features(array) for array in (G, tape[self]["D"], G_in) if array is not None]
         for c in _groups(G.shape):
-            self._backward(c, G[:, c], X_hat[:, c], None if G_in is None else G_in[:, c], tape)
+            self._backward(c, tape.train, tape[self]["known"][2:, c], *(row[c] for row in rows))
         return G_in
 
-    def _backward(self, c: slice, G: np.ndarray, X_hat: np.ndarray, G_in: np.ndarray | None, tape: Tape) -> None:
-        """The backward pass of the features c, to which the arrays are cut."""
-        axes = batch_axes(G.ndim)
-        total = sum_over(axes, G)  # eq-batchnorm-dbeta
-        product = sum_over(axes, G, X_hat)  # eq-batchnorm-dgamma
-        self.dbeta[c], self.dgamma[c] = total.reshape(-1), product.reshape(-1)
+    def _backward(self, c: slice, train: bool, known: np.ndarray, G: np.ndarray, D: np.ndarray,
+                  G_in: np.ndarray | None = None) -> None:
+        """The backward pass of the features c, to which the arrays are cut, one feature a row."""
+        rest, inverse = known
+        self.dbeta[c] = total = _row_sums(G)  # eq-batchnorm-dbeta
+        self.dgamma[c] = dgamma = gamma_gradient(total, _row_sums(G, D), inverse, rest)  # eq-batchnorm-dgamma
+        scale = (self.gamma[c] * inverse)[:, None]
         if G_in is None:
             return
-        factor, count = _spread(self.gamma[c] * tape[self]["inverse"][c], G.ndim), G.size // total.size
-        if tape.train:
-            input_gradient(G, X_hat, total / count, product / count, factor, out=G_in)
+        if train:
+            mean, product = mean_and_product(dgamma, total, G.shape[1], inverse, rest)
+            input_gradient(G, D, mean[:, None], product[:, None], scale, out=G_in)
         else:
-            np.multiply(G, factor, out=G_in)  # eq-batchnorm-test-dX
+            np.multiply(G, scale, out=G_in)  # eq-batchnorm-test-dX
 
 
 _TOGETHER = 1 << 17  # no-mutant: any number gives the same
@@ -353,6 +473,7 @@ def _groups(shape: tuple) -> list[slice]:
     return [slice(start, start + size) for start in range(0, channels, size)]
 
 
-def _spread(vector: np.ndarray, number: int) -> np.ndarray:
-    """One entry a feature, in a shape that broadcasts against arrays of so many axes."""
-    return vector.reshape(-1, *(1,) * (number - 2))
+def _features(X: np.ndarray) -> np.ndarray:
+    """A batch as a matrix with one feature a row; a view where the batch lies last in memory, as in a tape's buffers."""
+    return X.T if X.ndim == 2 else X.transpose(*range(1, X.ndim), 0).reshape(X.shape[1], -1)
+
