@@ -387,7 +387,7 @@ def _copy_rows(X: np.ndarray, out: np.ndarray) -> None:
 def _rows(self, X: np.ndarray | Stored, rows, tape: Tape, name: str) -> np.ndarray:
     """X[rows] as it is, row after row in a buffer of the tape; checked if it is stored."""
     shape = (count_rows(rows, len(X)), *X.shape[1:])
-    rows_of = shape if len(shape) < 3 else (shape[0], math.prod(shape[1:]))
+    rows_of = shape if len(shape) < 3 else (shape[0], math.prod(shape[1:]))  # no-mutant: as below
     out = tape.buffer(self, name, rows_of, X.dtype)
     out = out if rows_of is shape else out.reshape(shape)  # no-mutant: the same array again, so that a pass can be repeated
     return take_rows(X, rows, out) if isinstance(X, np.ndarray) else X.take(rows, out)
@@ -448,7 +448,7 @@ def _minibatch(self, plan, rows: np.ndarray, tape: Tape) -> tuple[np.ndarray, np
 
 def _is_plain(source: np.ndarray | Stored, out: np.ndarray) -> bool:
     """Whether NumPy can take rows of `source` into `out` without a copy in between."""
-    return (isinstance(source, np.ndarray) and source.dtype == out.dtype
+    return (isinstance(source, np.ndarray) and source.dtype == out.dtype  # no-mutant: a shorter way to the same
             and source.flags.c_contiguous and out.flags.c_contiguous)
 
 
@@ -1005,15 +1005,18 @@ class _Learnt:
         for vector in self._vectors():
             self.file.write(vector)
         optimizer = self.model.optimizer
+        self.kind = None if self.model._memory is None else type(optimizer)
         self.rest = {name: copy.deepcopy(value) for name, value in (self.model._memory or {}).items()
                      if name not in ("decayed", *optimizer.slots, *optimizer.scratch)}
 
     def put_back(self) -> None:
-        """Make it what it was."""
+        """Make it what it was. An optimizer of another class, which came since, has nothing to remember."""
+        if self.kind is not type(self.model.optimizer):
+            self.model._memory = None
         self.file.seek(0)
         for vector in self._vectors():
             self.file.readinto(vector)
-        if self.rest:
+        if self.model._memory is not None:
             self.model._memory.update(self.rest)
 
 
@@ -1147,6 +1150,8 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     J, _ = network.loss_and_gradient(self.layers, self.loss, X, Y, tape, w, self.penalty)
     for callback in plan.callbacks:
         callback.on_gradient(self, step, weight)
+    if self._memory is None:
+        self._memory = self.optimizer.start(self.theta, self._decayed())
     self.optimizer.step(self.theta, self.grad, self._memory)
     network.constrain(self.layers)
     return float(J)
@@ -1522,7 +1527,7 @@ class Model:
 
     @property
     def optimizer(self) -> Optimizer:
-        """How to take a step. It may be exchanged between two calls of fit; another class remembers nothing yet."""
+        """How to take a step. It may be exchanged, also by a callback; another class remembers nothing yet."""
         return self._optimizer
 
     @optimizer.setter
