@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from slugnet.activation import ReLU, Softmax, relu
 from slugnet.adaptive import Adam, adam_constants, adam_step
-from slugnet.contract import Record, Tape, batch_last
+from slugnet.contract import Tape, batch_last
 from slugnet.data import digits
 from slugnet.descent import BLOCK, blocks
 from slugnet.layers import Convolution, Dense
@@ -16,7 +16,6 @@ from slugnet.layers.convolution import Moves, filled
 from slugnet.layers.dropout import draw_mask
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Model
-from slugnet.network import loss_and_gradient
 
 from .common import in_turns, limit_threads, ratio, show, write
 from .convolution import bound
@@ -148,18 +147,6 @@ def joint_form(m: int, classes: int) -> tuple:
     return lambda: loss.joint(A, y, out=out), apart
 
 
-def passes(m: int, n_in: int, hidden: int, classes: int) -> tuple:
-    """A pass forward and backward through two dense layers, repeated from a record, and made each time."""
-    rng, layers, loss = np.random.default_rng(0), [Dense(hidden, ReLU()), Dense(classes, Softmax())], CategoricalCrossEntropy()
-    model, ways = Model(layers, loss, seed=0).build((n_in,)), []
-    X, y = rng.random((m, n_in), dtype=np.float32), rng.integers(0, classes, m)
-    for record in (Record(), None):
-        tape = Tape(train=True)
-        tape.end, tape.record = layers[0], record
-        ways.append(lambda tape=tape: loss_and_gradient(model.layers, loss, X, y, tape))
-    return tuple(ways)
-
-
 def first_layer(m: int, n_in: int, n_out: int) -> tuple:
     """The backward pass of a first layer that ends there, and one that goes on to the data."""
     layer, rng = Dense(n_out), np.random.default_rng(0)
@@ -206,7 +193,6 @@ def pairs(flushed: Callable[[], None], fading: Callable[[], None]) -> list[tuple
             ("columns of 5×5 windows from strips of rows", "each window copied", windows_of((64, 16, 28, 28), 5)),
             ("both gradients of a convolution from one set", "a set of columns for each", gradients(64, 32, 28)),
             ("softmax and cross-entropy as one", "one after the other", joint_form(128, 10)),
-            ("a pass of 64-64-10, batch 32, repeated", "made each time", passes(32, 64, 64, 10)),
             ("a first layer ends the backward pass", "gradient in the data, too", first_layer(128, 784, 200))]
 
 

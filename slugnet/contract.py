@@ -5,8 +5,7 @@
 # %% ../nbs/contract.ipynb #9c841c95
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import is_
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from .component import Component, require_instance
 
 # %% auto #0
-__all__ = ['batch_last', 'Tape', 'Record', 'Layer', 'Penalty', 'Constraint', 'regularize', 'ActivatedLayer']
+__all__ = ['batch_last', 'Tape', 'Layer', 'Penalty', 'Constraint', 'regularize', 'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -73,8 +72,6 @@ class Tape:
     ----------
     end : Layer or None
         The layer at which a backward pass ends: nobody asks for the gradient in its inputs.
-    record : Record or None
-        Where the calls of a pass are noted, to be made again for the next batch; None: nowhere.
 
     Examples
     --------
@@ -86,7 +83,7 @@ class Tape:
 
     def __init__(self, train: bool = False, rng: np.random.Generator | None = None):
         self.train, self.rng = train, rng
-        self.end = self.record = None
+        self.end = None
         self._pages: dict = {}
 
     def __getitem__(self, layer) -> dict:
@@ -157,135 +154,6 @@ class Tape:
             array = page[name] = np.empty_like(model, dtype)
         return array
 
-    def run(self, function: Callable, *arguments):
-        """Call a function, and note the call if there is a record.
-
-        Parameters
-        ----------
-        function : callable
-            It writes its result into one of its arguments, which it returns.
-        *arguments : object
-            Those of the call, by position.
-
-        Returns
-        -------
-        object
-            What the function returned.
-
-        Examples
-        --------
-        >>> A, H = np.array([1.0, 4.0]), np.empty(2)
-        >>> Tape().run(np.sqrt, A, H) is H, H
-        (True, array([1., 2.]))
-        """
-        return function(*arguments) if self.record is None else self.record.call(function, arguments)
-
-# %% ../nbs/contract.ipynb #e7a0d002
-class Record:
-    """The calls of one pass, to be made again when the next batch comes in the same arrays.
-
-    Examples
-    --------
-    >>> record, X, squares = Record(), np.array([3.0, 4.0]), np.empty(2)
-    >>> def make():
-    ...     print("made")
-    ...     return record.call(np.sum, [record.call(np.square, [X, squares])]), None
-    >>> float(record.play(make, X)[0])
-    made
-    25.0
-    >>> X[:] = [1.0, 2.0]
-    >>> float(record.play(make, X)[0])
-    5.0
-    """
-
-    def __init__(self):
-        self.forget()
-
-    def forget(self) -> None:
-        """Discard what was noted: the next pass is made as if it were the first.
-
-        Examples
-        --------
-        >>> Record().forget()
-        """
-        self._calls = self._noted = None
-        self._given, self._begun = (), 0
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is a pass that can be repeated."""
-        return self._calls is not None
-
-    def call(self, function: Callable, arguments: tuple):
-        """Call a function, and note the call.
-
-        Parameters
-        ----------
-        function : callable
-            It writes its result into one of its arguments, which it returns.
-        arguments : sequence
-            Those of the call.
-
-        Returns
-        -------
-        object
-            What the function returned.
-
-        Examples
-        --------
-        >>> Record().call(np.add, [1, 2])
-        np.int64(3)
-        """
-        result = function(*arguments)
-        if self._noted is not None:
-            self._noted.append((function, arguments, result))
-        return result
-
-    def play(self, make: Callable, *given) -> tuple:
-        """Repeat the pass on record, if it was given the same objects; else make one, and note it.
-
-        Parameters
-        ----------
-        make : callable
-            A pass: it returns the loss, and the gradient in its inputs or None.
-        *given : object
-            What the pass depends on and another may have otherwise, such as the arrays of its batch.
-
-        Returns
-        -------
-        J : number
-            The loss.
-        G : numpy.ndarray or None
-            The gradient in the inputs.
-
-        Examples
-        --------
-        >>> Record().play(lambda: (0.5, None))
-        (0.5, None)
-        """
-        if self._calls is not None and all(map(is_, given, self._given)):
-            results = [function(*arguments) for function, arguments in self._calls]
-            return _first(results[self._loss]), self._G
-        self._given, self._calls = given, None
-        self._noted = [] if self._begun < 2 else None  # no-mutant: a matter of speed
-        self._begun += 1  # no-mutant: as above
-        J, G = make()
-        self._keep(J, G)
-        return J, G
-
-    def _keep(self, J, G) -> None:
-        """End the noting of a pass that gave J and G, and keep the calls if they can be made again."""
-        noted, self._noted = self._noted or (), None
-        others = [place for place, (_, arguments, result) in enumerate(noted)
-                  if not any(result is argument for argument in arguments)]
-        if len(others) == 1 and _first(noted[others[0]][2]) is J:
-            self._calls, self._loss, self._G = [call[:2] for call in noted], others[0], G
-
-
-def _first(result):
-    """The first of several results, or the only one."""
-    return result[0] if type(result) is tuple else result
-
 # %% ../nbs/contract.ipynb #daeedbcf
 class Layer(Component):
     """A differentiable function with parameters: the contract.
@@ -311,9 +179,6 @@ class Layer(Component):
     takes_indices : bool
         Whether the inputs are whole numbers that choose, such as words by their number, which then reach
         `forward` as integers and have no gradient.
-    repeatable : bool
-        Whether both passes call all their functions by `tape.run`, so that a `Record` can repeat them. A class says
-        so for itself; it does not hold for its subclasses.
     is_bound : bool
         Whether the layer has its views, and so belongs to a model.
 
@@ -340,7 +205,6 @@ class Layer(Component):
     constraint: Component | None = None
     layers: Sequence = ()
     takes_indices: bool = False
-    repeatable: bool = False
     is_bound: bool = False
 
     def build(self, input_shape: tuple) -> tuple:
@@ -770,7 +634,7 @@ class ActivatedLayer(Layer):
         if getattr(self.activation, "passes_on", False):  # no-mutant: a copy less
             page["H"] = A
             return A
-        page["H"] = H = tape.run(self.activation, A, tape.buffer_like(self, "H", A, A.dtype))  # eq-contract-halves
+        page["H"] = H = self.activation(A, out=tape.buffer_like(self, "H", A, A.dtype))  # eq-contract-halves
         return H
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
@@ -780,5 +644,5 @@ class ActivatedLayer(Layer):
             page["G_A"] = G
             return self.affine_backward(G, tape)
         G_A = tape.buffer_like(self, "G_A", page["A"], G.dtype)
-        tape.run(self.activation.vjp, G, page["A"], page["H"], G_A)  # eq-contract-halves
+        self.activation.vjp(G, page["A"], page["H"], out=G_A)  # eq-contract-halves
         return self.affine_backward(G_A, tape)

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import Component, describe, require_instance, require_integer, require_number, revive
-from .contract import Layer, Penalty, Record, Tape
+from .contract import Layer, Penalty, Tape
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
@@ -387,9 +387,7 @@ def _copy_rows(X: np.ndarray, out: np.ndarray) -> None:
 def _rows(self, X: np.ndarray | Stored, rows, tape: Tape, name: str) -> np.ndarray:
     """X[rows] as it is, row after row in a buffer of the tape; checked if it is stored."""
     shape = (count_rows(rows, len(X)), *X.shape[1:])
-    rows_of = shape if len(shape) < 3 else (shape[0], math.prod(shape[1:]))  # no-mutant: as below
-    out = tape.buffer(self, name, rows_of, X.dtype)
-    out = out if rows_of is shape else out.reshape(shape)  # no-mutant: the same array again, so that a pass can be repeated
+    out = tape.buffer(self, name, (shape[0], math.prod(shape[1:])), X.dtype).reshape(shape)
     return take_rows(X, rows, out) if isinstance(X, np.ndarray) else X.take(rows, out)
 
 
@@ -428,21 +426,21 @@ def _prepared(prepare: Callable, y: np.ndarray) -> np.ndarray:
 
 def _targets_at(self, Y: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     """The prepared targets of some examples, perhaps in a buffer of the tape."""
-    as_is = isinstance(Y, np.ndarray) and isinstance(rows, slice)  # no-mutant: the same, or a copy
+    as_is = isinstance(Y, np.ndarray) and (Y.ndim == 1 or isinstance(rows, slice))  # no-mutant: the same, or a copy
     return Y[rows] if as_is else self._rows(Y, rows, tape, "y")
 
 
 def _minibatch(self, plan, rows: np.ndarray, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and prepared targets of a step, as a rule in the same two buffers of the tape each time."""
+    """Inputs and prepared targets of a step."""
     page = tape[self]
     if page.get("plain"):  # no-mutant: a shorter way to the same
-        return plan.X.take(rows, 0, page["X"], "clip"), plan.Y.take(rows, 0, page["y"], "clip")
+        return plan.X.take(rows, 0, page["X"], "clip"), plan.Y[rows]
     Y = self._targets_at(plan.Y, rows, tape)
     if plan.augment is not None:
         X = plan.X.read(rows) if isinstance(plan.X, Stored) else plan.X[rows]
         return self._batch(_augmented(plan.augment, X, self._augmenter), slice(None), tape), Y
     X = self._batch(plan.X, rows, tape)
-    page["plain"] = all(_is_plain(source, out) for source, out in ((plan.X, X), (plan.Y, Y)))
+    page["plain"] = _is_plain(plan.X, X) and isinstance(plan.Y, np.ndarray) and plan.Y.ndim == 1  # no-mutant: as above
     return X, Y
 
 
@@ -982,7 +980,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
     return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
-                 callbacks=callbacks, repeats=_repeats(self.layers, callbacks), augment=augment, stored=stored, before=before, begun=begun,
+                 callbacks=callbacks, augment=augment, stored=stored, before=before, begun=begun,
                  kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
 
 
@@ -1042,14 +1040,6 @@ class _Before:
         del self.history._epochs[self.epochs:]
 
 
-def _repeats(layers: Sequence[Layer], callbacks: Sequence[Callback]) -> bool:
-    """Whether passes may be repeated: the layers can, and no callback comes between two of them in an epoch."""
-    between = ("on_batch_begin", "on_gradient", "on_batch_end")
-    return network.repeatable(layers) and all(
-        getattr(getattr(callback, name), "__func__", None) is getattr(Callback, name)
-        for callback in callbacks for name in between)
-
-
 def _augmented(augment: Callable, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What `augment` makes of the inputs X, of the same shape, or an error that names it."""
     if not callable(augment):
@@ -1098,8 +1088,6 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     plan.begun.note()
     for callback in plan.callbacks:
         callback.on_epoch_begin(self, epoch)
-    for tape in tapes.values() if plan.callbacks and plan.repeats else ():
-        tape.record.forget()
     try:
         logs = {"loss": self._epoch(plan, shuffle, tapes, epoch, report)}
     except FloatingPointError:
@@ -1142,7 +1130,6 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     if tape is None:
         tape = tapes[len(rows)] = Tape(train=True, rng=self._noise)
         tape.end = self._first_layer
-        tape.record = Record() if plan.repeats else None
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0

@@ -15,7 +15,7 @@ from .loss import Loss
 
 # %% auto #0
 __all__ = ['feedforward', 'backpropagate', 'leaves', 'refuse_repeats', 'Network', 'unrolled', 'takes_joint_form', 'penalized',
-           'add_penalties', 'constrain', 'loss_and_gradient', 'repeatable', 'mean_loss']
+           'add_penalties', 'constrain', 'loss_and_gradient', 'mean_loss']
 
 # %% ../nbs/backpropagation.ipynb #62d75cd6
 def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarray:
@@ -421,56 +421,21 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
     >>> float(J), model.grad, G
     (25.0, array([20., 10.], dtype=float32), array([[30.]], dtype=float32))
     """
-    def make():
-        return _both_ways(layers, loss, X, Y, tape, weights)
-    J, G = make() if tape.record is None else tape.record.play(make, loss, X, Y, weights)
-    return J + add_penalties(layers, tape, penalty), G
-
-
-def _both_ways(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray, tape: Tape,
-               weights: np.ndarray | None) -> tuple:
-    """J without penalties, and G: the pass itself."""
     *below, top = unrolled(layers)
     H = feedforward(below, X, tape)
     if takes_joint_form(top, loss):
         A = top.affine(H, tape)
         G_A = tape.buffer_like(top, "G_A", A, A.dtype)
-        J, _ = tape.run(loss.joint, A, Y, weights, G_A)  # eq-backpropagation-pair
+        J, _ = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
         G = top.affine_backward(G_A, tape)
     else:
         Y_hat = top.forward(H, tape)
-        J = tape.run(loss, Y_hat, Y, weights)
+        J = loss(Y_hat, Y, weights)
         G = tape.buffer(loss, "G", Y_hat.shape, Y_hat.dtype)
-        tape.run(loss.gradient, Y_hat, Y, weights, G)  # eq-backpropagation-start
+        loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
         G = top.backward(G, tape)
-    return J, backpropagate(below, G, tape)
-
-
-def repeatable(layers: Sequence[Layer]) -> bool:
-    """Whether a `Record` can repeat a pass through the layers: all of them, those of a `Network` too, say so.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        Layers, some of which may be networks.
-
-    Returns
-    -------
-    bool
-        False also if a layer has been given a method of its own.
-
-    Examples
-    --------
-    >>> from slugnet.layers import Dense
-    >>> class Doubled(Dense):
-    ...     def forward(self, X, tape):
-    ...         return 2 * super().forward(X, tape)
-    >>> repeatable([Dense(4), Network([Dense(2)])]), repeatable([Dense(4), Doubled(2)])
-    (True, False)
-    """
-    passes = {"forward", "backward", "affine", "affine_backward"}
-    return all(vars(type(layer)).get("repeatable", False) and passes.isdisjoint(vars(layer))
-               for layer in unrolled(layers))
+    G = backpropagate(below, G, tape)
+    return J + add_penalties(layers, tape, penalty), G
 
 # %% ../nbs/backpropagation.ipynb #af173a05
 def mean_loss(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray, tape: Tape,

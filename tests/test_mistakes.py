@@ -17,7 +17,7 @@ from slugnet.activation import ReLU, Sigmoid, Softmax, Tanh
 from slugnet.check import CheckError, check_layer, complex_step
 from slugnet.contract import Layer, Tape
 from slugnet.data import digits, minibatches, spirals, split
-from slugnet.layers import Dense
+from slugnet.layers import Convolution, Dense, Embedding, Reshape
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
 from slugnet.metrics import accuracy
 from slugnet.model import Callback, Model
@@ -225,43 +225,16 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_generator_alone
     assert np.array_equal(*thetas) and np.array_equal(np.random.random(3), expected)
 
 
-class Doubled(Dense):
-    """A dense layer with a pass of its own, which says nothing of whether it can be repeated."""
-
-    def forward(self, X, tape):
-        return 2 * super().forward(X, tape)
-
-    def backward(self, G, tape):
-        return super().backward(2 * G, tape)
-
-
-class Times(Tanh):
-    """An activation that ignores `out`, and has another slope in each epoch, which a callback sets."""
-
-    slope = 1.0
-
-    def __call__(self, A, out=None):
-        return super().__call__(A, out) if self.slope == 1 else self.slope * super().__call__(A)
-
-    def vjp(self, G, A, H, out=None):
-        return np.multiply(self.slope, G * (1 - (H / self.slope)**2), out=out)
-
-
-class Rise(Callback):
-    def on_epoch_begin(self, model, epoch):
-        model.layers[0].activation.slope = 1.0 + epoch
-
-
-@pytest.mark.parametrize("first", [Doubled, Dense])
-def test_a_pass_that_differs_from_step_to_step_is_not_repeated(first, monkeypatch):
-    thetas = []
-    for never in (False, True):
-        model = classifier(SGD(0.1), layers=[first(4, activation=Times()), Dense(3, activation=Softmax())])
-        if never:
-            monkeypatch.setattr("slugnet.network.repeatable", lambda layers: False)
-        model.fit(X, y, epochs=3, batch_size=2, callbacks=[Rise()], progress=False)
-        thetas.append(model.theta)
-    assert np.array_equal(*thetas)
+@pytest.mark.parametrize("layer, inputs, targets", [
+    ([Dense(6), Reshape((2, 3))], RNG.standard_normal((9, 4), dtype="float32"), (2, 3)),
+    ([Embedding(5, 3)], RNG.integers(0, 5, (9, 4)), (4, 3)),
+    ([Convolution(2, 3, padding="same")], RNG.standard_normal((9, 1, 5, 5), dtype="float32"), (2, 5, 5))])
+def test_targets_of_many_axes_are_those_of_their_examples(layer, inputs, targets):
+    Y = RNG.standard_normal((9, *targets))
+    for batch_size in (1, 2, 9):
+        model = Model(copy.deepcopy(layer), loss=MeanSquaredError(), optimizer=SGD(0.0), seed=0).build(inputs.shape[1:])
+        history = model.fit(inputs, Y, epochs=2, batch_size=batch_size, progress=False)
+        assert np.allclose(history["loss"], model.mean_loss(inputs, Y), rtol=1e-5)
 
 
 def test_what_a_user_holds_is_never_a_buffer():
@@ -343,7 +316,7 @@ def test_interruption_by_a_real_signal():
 import signal
 import numpy as np
 from slugnet.activation import Softmax
-from slugnet.layers import Dense
+from slugnet.layers import Convolution, Dense, Embedding, Reshape
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Callback, Model
 

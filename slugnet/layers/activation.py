@@ -41,8 +41,6 @@ class Activation(ActivatedLayer):
     Activation(ReLU())
     """
 
-    repeatable = True  # no-mutant: a matter of speed
-
     def __init__(self, function: ActivationFunction):
         self.function = require_instance("function", function, ActivationFunction)
 

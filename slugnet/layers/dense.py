@@ -163,8 +163,6 @@ class Dense(ActivatedLayer):
     (10,)
     """
 
-    repeatable = True  # no-mutant: a matter of speed
-
     def __init__(self, units: int, activation: Activation | None = None,
                  initializer: Initializer | None = None, bias_initializer: Initializer | None = None,
                  penalty: Penalty | None = None, constraint: Constraint | None = None):
@@ -213,13 +211,13 @@ class Dense(ActivatedLayer):
             A = tape.buffer(self, "A", (len(X), self.units), self.W.dtype)
         else:
             A = tape.buffer(self, "columns of A", (self.units, len(X)), self.W.dtype).T
-        return tape.run(affine, X, self.W, self.b, A)
+        return affine(X, self.W, self.b, out=A)
 
     def affine_backward(self, G_A: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dW and db; return the gradient in X (m, n_in)."""
         X = tape[self]["X"]
-        tape.run(weight_gradient, X, G_A, self.dW)
-        tape.run(bias_gradient, G_A, self.db)
+        weight_gradient(X, G_A, out=self.dW)
+        bias_gradient(G_A, out=self.db)
         if tape.end is self:
             return None
-        return tape.run(input_gradient, G_A, self.W, tape.buffer_like(self, "G_in", X, self.W.dtype))
+        return input_gradient(G_A, self.W, out=tape.buffer_like(self, "G_in", X, self.W.dtype))

@@ -45,7 +45,7 @@ def thin(X: np.ndarray, mask: np.ndarray, rate: float, out: np.ndarray | None = 
 _CHUNK = 56 << 10  # no-mutant: how many at a time changes the time only
 
 
-def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> None:
     """Fill a row of booleans: each is False, dropped, with the probability `rate`, independently.
 
     Parameters
@@ -57,20 +57,16 @@ def draw_mask(rate: float, out: np.ndarray, rng: np.random.Generator) -> np.ndar
     rng : numpy.random.Generator
         The source of random numbers; the same state gives the same mask.
 
-    Returns
-    -------
-    numpy.ndarray
-        `out`.
-
     Examples
     --------
-    >>> draw_mask(0.5, np.empty(8, bool), np.random.default_rng(0))
+    >>> mask = np.empty(8, bool)
+    >>> draw_mask(0.5, mask, np.random.default_rng(0))
+    >>> mask
     array([False,  True,  True,  True,  True,  True, False,  True])
     """
     whole, rest = divmod(256 * rate, 1)
     for start in range(0, len(out), _CHUNK):
         _draw_part(np.uint8(whole), rest, out[start:start + _CHUNK], rng)
-    return out
 
 
 def _draw_part(whole: np.uint8, rest: float, out: np.ndarray, rng: np.random.Generator) -> None:
@@ -116,8 +112,6 @@ class Dropout(Layer):
     True
     """
 
-    repeatable = True  # no-mutant: a matter of speed
-
     def __init__(self, rate: float):
         self.rate = require_number("rate", rate, minimum=0, below=1)
 
@@ -132,14 +126,14 @@ class Dropout(Layer):
         if not (tape.train and self.rate):
             return X
         mask = tape.buffer(self, "mask", X.shape, np.dtype(bool))
-        tape.run(draw_mask, self.rate, _memory(mask), _generator(self, tape))
-        return tape.run(thin, X, mask, self.rate, tape.buffer(self, "H", X.shape, X.dtype))
+        draw_mask(self.rate, _memory(mask), _generator(self, tape))
+        return thin(X, mask, self.rate, out=tape.buffer(self, "H", X.shape, X.dtype))
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray:
         """G thinned out by the mask of the forward pass; else G itself."""
         if not (tape.train and self.rate):
             return G
-        return tape.run(thin, G, tape[self]["mask"], self.rate, tape.buffer(self, "G_in", G.shape, G.dtype))
+        return thin(G, tape[self]["mask"], self.rate, out=tape.buffer(self, "G_in", G.shape, G.dtype))
 
 # %% ../../nbs/layers/dropout.ipynb #25674079
 def _memory(buffer: np.ndarray) -> np.ndarray:
