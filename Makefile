@@ -22,7 +22,7 @@ test: .venv/dev  ## every test: notebooks, ledger, package, website
 peers: .venv/peers  ## install PyTorch, with which the tests in tests/peers compare; `make test` then runs them, too
 
 bench: .venv/bench  ## time slugnet beside PyTorch and scikit-learn; draw the page "How fast, and why" from it
-	@for name in mlp convolution layers transform threads growth roofline parts choices page; do \
+	@for name in mlp convolution layers transform threads growth roofline parts small choices page; do \
 	$(BIN)/python -m benchmarks.$$name || exit 1; done
 	$(BIN)/python nbs/_tools/notebooks.py execute speed
 

@@ -14,7 +14,7 @@ OTHERS = RESULTS.parent / "others.json"
 RATIO = {"ours_ms", "theirs_ms", "ratio", "lowest", "highest"}
 ROWS = {"mlp": RATIO | {"threads", "work", "against", "goal"}, "roofline": {"name", "flops", "bytes", "seconds"},
         "parts": {"batch", "step_us", "parts_us"}, "choices": RATIO | {"choice", "instead"},
-        "growth": {"series", "size", "ms"}}
+        "growth": {"series", "size", "ms"}, "small": {"network", "batch", "calls", "slugnet_us", "calls_us", "torch_us"}}
 ROWS |= dict.fromkeys(("convolution", "layers", "transform", "threads"), ROWS["mlp"])
 BESIDES = {"roofline": {"roofs"}, "choices": {"blocks", "calls", "faded"}, "threads": {"products"}}
 

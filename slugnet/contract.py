@@ -55,11 +55,12 @@ def batch_last(shape: tuple, dtype) -> np.ndarray:
     return np.moveaxis(np.empty((*shape[1:], shape[0]), dtype), -1, 0)  # eq-contract-batch-last
 
 # %% ../nbs/contract.ipynb #d3ae9332
-class Tape:
+class Tape(dict):
     """All that belongs to one pass through a network, and to no layer.
 
-    A layer keeps its parameters; whatever it must remember between `forward` and `backward` it writes on the
-    tape, so that two passes, or two threads, never disturb each other.
+    A layer keeps its parameters; whatever it must remember between `forward` and `backward` it writes on its page
+    of the tape, ``tape[layer]``, a dict that is made when it is first asked for. So two passes, or two threads,
+    never disturb each other.
 
     Parameters
     ----------
@@ -83,14 +84,12 @@ class Tape:
 
     def __init__(self, train: bool = False, rng: np.random.Generator | None = None):
         self.train, self.rng = train, rng
+        super().__init__()
         self.end = None
-        self._pages: dict = {}
 
-    def __getitem__(self, layer) -> dict:
-        """The page of `layer`: a dict in which it notes what it needs later in this pass."""
-        page = self._pages.get(layer)
-        if page is None:
-            page = self._pages[layer] = {}
+    def __missing__(self, layer) -> dict:
+        """A new page."""
+        page = self[layer] = {}
         return page
 
     def buffer(self, layer, name: str, shape: tuple, dtype) -> np.ndarray:
@@ -120,7 +119,7 @@ class Tape:
         >>> first is tape.buffer("a layer", "H", (2, 3), np.dtype("float32"))
         True
         """
-        page = self._pages.get(layer) or self[layer]
+        page = self[layer]
         array = page.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             array = page[name] = batch_last(shape, dtype)
@@ -148,7 +147,7 @@ class Tape:
         >>> H.shape, H.flags.f_contiguous
         ((3, 2), True)
         """
-        page = self._pages.get(layer) or self[layer]
+        page = self[layer]
         array = page.get(name)
         if array is None or array.shape != model.shape or array.dtype != dtype:
             array = page[name] = np.empty_like(model, dtype)

@@ -1134,13 +1134,14 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     if w is not None and not w.any():
         return 0.0
     X, Y = self._minibatch(plan, rows, tape)
-    J, _ = network.loss_and_gradient(self.layers, self.loss, X, Y, tape, w, self.penalty)
+    layers = self._network.layers
+    J, _ = network.loss_and_gradient(layers, self.loss, X, Y, tape, w, self.penalty)
     for callback in plan.callbacks:
         callback.on_gradient(self, step, weight)
     if self._memory is None:
         self._memory = self.optimizer.start(self.theta, self._decayed())
     self.optimizer.step(self.theta, self.grad, self._memory)
-    network.constrain(self.layers)
+    network.constrain(layers)
     return float(J)
 
 
