@@ -95,15 +95,21 @@ class Visit:
     """A tab that notes everything that goes wrong in it."""
 
     def __init__(self, browser, address: str):
-        self.address, self.trouble, self.requested, self.leaving = address, [], set(), False
+        self.address, self.trouble, self.requested, self.leaving, self.arrived = address, [], set(), False, 0
         self.context = browser.new_context(viewport=WINDOW, color_scheme="light")
         self.tab = self.context.new_page()
-        self.tab.on("console", lambda m: self.trouble.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+        self.tab.on("console", self.note_message)
         self.tab.on("pageerror", lambda e: self.trouble.append(f"script: {e}"))
         self.tab.on("requestfailed", self.note_failed)
         self.tab.on("response", lambda r: self.trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
         self.tab.on("request", self.note_request)
         self.tab.on("domcontentloaded", self.note_arrival)
+
+    def note_message(self, message) -> None:
+        """Note an error or a warning. Fonts that a later page finds in memory count as not used some seconds after: no matter."""
+        found = self.arrived > 1 and "was preloaded using link preload but not used" in message.text
+        if message.type in ("error", "warning") and not found:
+            self.trouble.append(f"console: {message.text}")
 
     def note_failed(self, request) -> None:
         """Note a request that got no answer, unless it ended because the reader is leaving its page."""
@@ -119,7 +125,7 @@ class Visit:
 
     def note_arrival(self, page) -> None:
         """Note that the page left is gone."""
-        self.leaving = False
+        self.leaving, self.arrived = False, self.arrived + 1
 
     def open(self, page: str) -> None:
         """Load a page and wait until it stands."""
