@@ -125,17 +125,13 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
 
     Parameters
     ----------
-    X : numpy.ndarray
-        Any array.
-    axes : tuple of int
-        The axes that the sums run over, not negative; they stay with length 1.
-    out : numpy.ndarray, of the shape of X, optional
-        Where to write the deviations.
+    X, axes, out
+        As for `deviations`.
 
     Returns
     -------
     mean, variance : numpy.ndarray
-        As `deviations`.
+        As `deviations` gives them.
     D : numpy.ndarray, of the shape of X
         X − mean.
 
@@ -461,9 +457,9 @@ class BatchNormalization(Layer):
         rest, inverse = known
         self.dbeta[c] = total = _row_sums(G)  # eq-batchnorm-dbeta
         self.dgamma[c] = dgamma = gamma_gradient(total, _row_sums(G, D), inverse, rest)  # eq-batchnorm-dgamma
-        scale = (self.gamma[c] * inverse)[:, None]
         if G_in is None:
             return
+        scale = (self.gamma[c] * inverse)[:, None]
         if train:
             mean, product = mean_and_product(dgamma, total, G.shape[1], inverse, rest)
             input_gradient(G, D, mean[:, None], product[:, None], scale, out=G_in)
