@@ -4,11 +4,13 @@ The calls are those that slugnet makes, in the same order and on arrays of the s
 """
 from __future__ import annotations
 
+import copy
 import operator
 
 import numpy as np
 import torch
 from slugnet.adaptive import adam_constants
+from slugnet.model import Model
 
 from .common import in_turns, limit_threads, show, write
 from .networks import examples, mlp, pair, train_peer
@@ -16,20 +18,11 @@ from .networks import examples, mlp, pair, train_peer
 WORKS = (((64, 64, 10), 32, 1440), ((784, 200, 10), 128, 2560))  # whole batches only
 
 
-def views(vector: np.ndarray, sizes: tuple) -> list[np.ndarray]:
-    """The weights and biases of the layers, as views of θ or of the gradient."""
-    found, start = [], 0
-    for a, b in zip(sizes, sizes[1:]):
-        found += [vector[start:start + a * b].reshape(a, b), vector[start + a * b:start + (a + 1) * b]]
-        start += (a + 1) * b
-    return found
-
-
-def numpy_calls(theta: np.ndarray, sizes: tuple, X: np.ndarray, y: np.ndarray, rows: np.ndarray) -> list[tuple]:
-    """The calls of a step from θ, the first of Adam, on the examples of `rows`: functions with their arguments."""
-    m, (n_0, n_1, n_2), out = len(rows), sizes, np.float32
-    grad, s, r, work = np.zeros((4, len(theta)), out)
-    (W1, b1, W2, b2), (dW1, db1, dW2, db2) = views(theta, sizes), views(grad, sizes)
+def numpy_calls(model: Model, X: np.ndarray, y: np.ndarray, rows: np.ndarray) -> list[tuple]:
+    """The calls of a step of the model, the first of Adam, on the examples of `rows`: functions with their arguments."""
+    theta, grad, (below, top), m, out = model.theta, model.grad, model.layers, len(rows), np.float32
+    (W1, b1, dW1, db1), (W2, b2, dW2, db2) = ((layer.W, layer.b, layer.dW, layer.db) for layer in (below, top))
+    (n_0, n_1), n_2, (s, r, work) = W1.shape, len(b2), np.zeros((3, len(theta)), out)
     batch, A1, H1, G1, G_A1 = (np.empty((m, n), out) for n in (n_0, n_1, n_1, n_1, n_1))
     A2, Z = np.empty((2, n_2, m), out).transpose(0, 2, 1)
     Y, largest, total, at_target, L = np.empty(m, y.dtype), np.empty((m, 1), out), *np.empty((3, m), out)
@@ -72,11 +65,11 @@ def one_work(sizes: tuple, batch_size: int, m: int) -> dict:
     model, peer, rule = pair(mlp(*sizes), "adam")
     X, y = examples(m, (sizes[0],))
     tX, ty, first = torch.tensor(X), torch.tensor(y), np.arange(batch_size)
-    theta, steps, rows = model.theta.copy(), m // batch_size, first.copy()
-    calls, order = numpy_calls(theta, sizes, X, y, rows), np.random.default_rng(0).permutation(m)
+    twin, steps, rows = copy.deepcopy(model), m // batch_size, first.copy()
+    calls, order = numpy_calls(twin, X, y, rows), np.random.default_rng(0).permutation(m)
     make(calls)
     model.fit(X[first], y[first], epochs=1, batch_size=batch_size, shuffle=False, progress=False)
-    np.testing.assert_allclose(theta, model.theta, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(twin.theta, model.theta, rtol=1e-5, atol=1e-7)
 
     def calls_alone():
         for start in range(0, m, batch_size):

@@ -359,6 +359,11 @@ def _is_whole(X: np.ndarray) -> bool:
 
 def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     """Some examples: in the model's dtype, or integers where they are indices; in a buffer of the tape, or X itself."""
+    page = tape[self]
+    again = page.get("source") is X and not isinstance(rows, slice)  # no-mutant: a shorter way to the same
+    if again and len(rows) == len(page["X"]):
+        return X.take(rows, 0, page["X"], "clip")
+    page["source"] = None
     dtype = np.dtype(np.intp) if self._first_layer.takes_indices else self.dtype
     in_memory = isinstance(X, np.ndarray)
     part = X[rows] if in_memory and isinstance(rows, slice) else None
@@ -372,6 +377,7 @@ def _batch(self, X: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
         np.copyto(batch, part, casting="unsafe")
     elif X.dtype == dtype and batch.flags.c_contiguous:  # no-mutant: a shorter way to the same
         take_rows(X, rows, batch) if in_memory else X.take(rows, batch)
+        page["source"] = X if in_memory and X.flags.c_contiguous else None  # no-mutant: as above
     else:
         _copy_rows(self._rows(X, rows, tape, "rows"), batch)
     return batch
@@ -428,26 +434,6 @@ def _targets_at(self, Y: np.ndarray | Stored, rows, tape: Tape) -> np.ndarray:
     """The prepared targets of some examples, perhaps in a buffer of the tape."""
     as_is = isinstance(Y, np.ndarray) and (Y.ndim == 1 or isinstance(rows, slice))  # no-mutant: the same, or a copy
     return Y[rows] if as_is else self._rows(Y, rows, tape, "y")
-
-
-def _minibatch(self, plan, rows: np.ndarray, tape: Tape) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and prepared targets of a step."""
-    page = tape[self]
-    if page.get("plain"):  # no-mutant: a shorter way to the same
-        return plan.X.take(rows, 0, page["X"], "clip"), plan.Y[rows]
-    Y = self._targets_at(plan.Y, rows, tape)
-    if plan.augment is not None:
-        X = plan.X.read(rows) if isinstance(plan.X, Stored) else plan.X[rows]
-        return self._batch(_augmented(plan.augment, X, self._augmenter), slice(None), tape), Y
-    X = self._batch(plan.X, rows, tape)
-    page["plain"] = _is_plain(plan.X, X) and isinstance(plan.Y, np.ndarray) and plan.Y.ndim == 1  # no-mutant: as above
-    return X, Y
-
-
-def _is_plain(source: np.ndarray | Stored, out: np.ndarray) -> bool:
-    """Whether NumPy can take rows of `source` into `out` without a copy in between."""
-    return (isinstance(source, np.ndarray) and source.dtype == out.dtype  # no-mutant: a shorter way to the same
-            and source.flags.c_contiguous and out.flags.c_contiguous)
 
 
 def _weights(sample_weight, m: int, dtype) -> np.ndarray | None:
@@ -561,6 +547,13 @@ def _decayed(self) -> np.ndarray:
     for (_, view), (_, _, decayed) in zip(self._named(marks), self._network.parameters()):
         view[...] = decayed
     return marks
+
+
+def _remembered(self) -> dict:
+    """The optimizer's memory, which starts when it is first asked for."""
+    if self._memory is None:
+        self._memory = self.optimizer.start(self.theta, self._decayed())
+    return self._memory
 
 
 def _require_built(self) -> None:
@@ -975,8 +968,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
         self.build(X.shape[1:])
     for part in stored:
         part.check = self._require_values if part.name == "X" else part.check
-    if self._memory is None:
-        self._memory = self.optimizer.start(self.theta, self._decayed())
+    self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
     return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
@@ -1133,14 +1125,15 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0
-    X, Y = self._minibatch(plan, rows, tape)
-    layers = self._network.layers
+    X, Y, layers = plan.X, self._targets_at(plan.Y, rows, tape), self._network.layers
+    if plan.augment is not None:
+        X = X.read(rows) if isinstance(X, Stored) else X[rows]
+        X, rows = _augmented(plan.augment, X, self._augmenter), slice(None)
+    X = self._batch(X, rows, tape)
     J, _ = network.loss_and_gradient(layers, self.loss, X, Y, tape, w, self.penalty)
     for callback in plan.callbacks:
         callback.on_gradient(self, step, weight)
-    if self._memory is None:
-        self._memory = self.optimizer.start(self.theta, self._decayed())
-    self.optimizer.step(self.theta, self.grad, self._memory)
+    self.optimizer.step(self.theta, self.grad, self._remembered())
     network.constrain(layers)
     return float(J)
 
@@ -1324,7 +1317,7 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
     if model.state.size:
         _fill(model.state, "state.0", arrays)
     if "t" in settings:
-        model._memory = model.optimizer.start(model.theta, model._decayed()) | {"t": settings["t"]}
+        model._remembered()["t"] = settings["t"]
         for name in model.optimizer.slots:
             _fill(model._memory[name], f"optimizer.{name}", arrays)
     for logs in settings["history"]:
@@ -1572,7 +1565,7 @@ class Model:
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
     _inputs_for, _require_values, _batch, _rows, _rows_at_once = _inputs_for, _require_values, _batch, _rows, _rows_at_once
-    _targets, _targets_at, _minibatch = _targets, _targets_at, _minibatch
+    _targets, _targets_at, _remembered = _targets, _targets_at, _remembered
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
 

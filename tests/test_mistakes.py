@@ -316,7 +316,7 @@ def test_interruption_by_a_real_signal():
 import signal
 import numpy as np
 from slugnet.activation import Softmax
-from slugnet.layers import Convolution, Dense, Embedding, Reshape
+from slugnet.layers import Dense
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Callback, Model
 

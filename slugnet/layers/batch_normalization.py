@@ -427,8 +427,7 @@ class BatchNormalization(Layer):
         """The forward pass of the features c, to which the arrays are cut, one feature a row."""
         mean, variance, rest, inverse = known
         if train:
-            found = deviations(X, (1,), D)
-            mean[...], variance[...], rest[...] = found[0][:, 0], found[1][:, 0], found[3][:, 0]
+            mean[:, None], variance[:, None], _, rest[:, None] = deviations(X, (1,), D)
         else:
             mean[...], variance[...], rest[...] = self.running_mean[c], self.running_variance[c], 0
             np.subtract(X, mean[:, None], out=D)  # eq-batchnorm-test
@@ -480,4 +479,3 @@ def _groups(shape: tuple) -> list[slice]:
 def _features(X: np.ndarray) -> np.ndarray:
     """A batch as a matrix with one feature a row; a view where the batch lies last in memory, as in a tape's buffers."""
     return X.T if X.ndim == 2 else X.transpose(*range(1, X.ndim), 0).reshape(X.shape[1], -1)
-
