@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest_plugins = ["site_browser"] if importlib.util.find_spec("filelock") else []   # without it, no test of the site runs
@@ -15,6 +16,18 @@ LEAVE_OUT_PEERS = importlib.util.find_spec("torch") is None and not REQUIRE_ALL
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out the comparisons with other libraries where those are not installed."""
     return True if LEAVE_OUT_PEERS and collection_path.name == "peers" else None
+
+
+_FIRST_STATES = {}
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order(request: pytest.FixtureRequest) -> None:
+    """Let a module's generators of random numbers start every test alike, whichever tests ran before in the process."""
+    for name, generator in vars(request.module).items():
+        if isinstance(generator, np.random.Generator):
+            bits = generator.bit_generator
+            bits.state = _FIRST_STATES.setdefault((request.module.__name__, name), bits.state)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -67,13 +67,20 @@ def sum_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
     return np.einsum(*operands, kept).reshape(shape)
 
 
-def _row_sums(A: np.ndarray, B: np.ndarray | None = None) -> np.ndarray:
-    """The sum of each row of A, or of A ⊙ B."""
-    if B is None:
-        return np.einsum("ij->i", A)
-    if A.strides[1] == A.itemsize:  # no-mutant: faster where a row lies in one piece
-        return np.matmul(A[:, None], B[:, :, None])[:, 0, 0]
-    return np.einsum("ij,ij->i", A, B)
+def _row_sums(*factors: np.ndarray) -> np.ndarray:
+    """The sum of each row of A, or of A ⊙ B; in pieces where einsum would add up a long row in one run."""
+    A = factors[0]
+    if A.strides[1] != A.itemsize:
+        length = A.shape[1]
+        if length > _RUN:  # no-mutant: at the limit, either way is accurate
+            starts = range(0, length, _RUN)
+            return sum(_row_sums(*[factor[:, start:start + _RUN] for factor in factors]) for start in starts)
+    elif len(factors) > 1:  # no-mutant: faster where a row lies in one piece
+        return np.matmul(A[:, None], factors[1][:, :, None])[:, 0, 0]
+    return np.einsum("ij->i" if len(factors) == 1 else "ij,ij->i", *factors)
+
+
+_RUN = 1024  # no-mutant: how many numbers are added one after the other
 
 # %% ../../nbs/layers/batch-normalization.ipynb #b2461e2a
 def deviations(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
