@@ -121,6 +121,29 @@ def test_large_offsets_in_float32():
             assert np.abs(H - exact).max() < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int16, np.int64, np.float16, np.float32])
+def test_moments_of_any_numbers(dtype):
+    largest = 1 if dtype == np.bool_ else 100
+    values = RNG.integers(0, largest + 1, (1000, 3)).astype(dtype)
+    before, exact = values.copy(), values.astype(float)
+    mean, variance, D = moments(values, (0,))
+    np.testing.assert_allclose(mean[0], exact.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(variance[0], exact.var(0), rtol=1e-5)
+    np.testing.assert_allclose(D, exact - exact.mean(0), atol=1e-4)
+    assert np.array_equal(values, before) and not np.shares_memory(D, values)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e15, 2e18, 1e19, 3e19])
+def test_very_small_and_very_large_numbers_in_float32(scale):
+    values = (scale * (1 + RNG.standard_normal((1000, 2)) / 100)).astype(np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        mean, variance, D = moments(values, (0,))
+        H = bound(BatchNormalization(), (2,), np.float32).forward(values, Tape(train=True))
+    np.testing.assert_allclose(variance[0], values.astype(float).var(0), rtol=1e-4, atol=1e-40)
+    exact = values.astype(float)
+    np.testing.assert_allclose(H, (exact - exact.mean(0)) / np.sqrt(exact.var(0) + 1e-5), rtol=1e-3, atol=1e-3)
+
+
 def test_a_constant_feature_is_its_shift_and_stays_finite():
     layer, tape = bound(BatchNormalization(), (2,), np.float32), Tape(train=True)
     layer.beta[...] = [3, 4]

@@ -59,7 +59,7 @@ def sum_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
     array([[ 7., 10.]])
     """
     if factors[0].ndim == 2 and len(factors) < 3 and axes in ((0,), (1,)):  # no-mutant: a more accurate way to the same
-        return np.expand_dims(_row_sums(*factors if axes == (1,) else [factor.T for factor in factors]), axes)
+        return _row_sums(*factors)[:, None] if axes == (1,) else _row_sums(*[factor.T for factor in factors])[None]
     every = list(range(factors[0].ndim))
     kept = [axis for axis in every if axis not in axes]
     operands = [operand for factor in factors for operand in (factor, every)]
@@ -74,9 +74,11 @@ def _row_sums(*factors: np.ndarray) -> np.ndarray:
         return np.matmul(A[:, None], factors[1][:, :, None])[:, 0, 0]
     if A.shape[1] <= _RUN:  # no-mutant: at the limit, one piece either way
         return np.einsum(names, *factors)
-    whole = A.shape[1] - A.shape[1] % _RUN
-    pieces = [factor[:, :whole].reshape(len(A), -1, _RUN) for factor in factors]
-    return np.einsum(names, *pieces).sum(axis=1) + _row_sums(*[factor[:, whole:] for factor in factors])
+    last = A.shape[1] % _RUN
+    if last:
+        parts = [factor[:, :-last] for factor in factors], [factor[:, -last:] for factor in factors]
+        return _row_sums(*parts[0]) + _row_sums(*parts[1])
+    return np.add.reduce(np.einsum(names, *[factor.reshape(len(A), -1, _RUN) for factor in factors]), axis=1)
 
 
 _RUN = 512  # no-mutant: how many numbers are added one after the other
@@ -99,7 +101,7 @@ def deviations(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tup
     mean, variance : numpy.ndarray
         The variance is the mean of the squares: divided by their number, not by one less.
     D : numpy.ndarray, of the shape of X
-        X − mean + rest: X itself where every mean is within three deviations of 0.
+        X − mean + rest: X itself where every mean is within about three deviations of 0.
     rest : numpy.ndarray, of the shape of mean
         The mean of D.
 
@@ -112,21 +114,33 @@ def deviations(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tup
     (array([[103.]]), array([[4.]]), array([[-2.],
            [ 2.]]), array([[0.]]))
     """
-    D, mean = X, 0
+    D, mean = _as_floats(X), 0
     for may_be_far in (False, False, True):
-        total = sum_over(axes, D)
-        count = D.size // total.size
-        rest = total / count
+        rest = _mean_over(axes, D)
         mean = mean + rest  # eq-batchnorm-mean, eq-batchnorm-images
-        variance = sum_over(axes, D, D) / count - rest * rest  # eq-batchnorm-variance, eq-batchnorm-rest
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = _mean_over(axes, D, D) - rest * rest  # eq-batchnorm-variance, eq-batchnorm-rest
         if may_be_far or _is_near(rest, variance):
             return mean, variance, D, rest
         D = np.subtract(D, rest, out=out)
 
 
+def _mean_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
+    """The mean over some axes of the product of arrays."""
+    total = sum_over(axes, *factors)
+    return total / (factors[0].size // total.size)
+
+
+def _as_floats(X: np.ndarray) -> np.ndarray:
+    """X itself, or as numbers of 32 bits or more, whose sums do not wrap around."""
+    return X.astype(np.result_type(X, np.float32), copy=False)
+
+
 def _is_near(rest: np.ndarray, variance: np.ndarray) -> bool:
-    """Whether each rest is so small against the deviation that its square costs the variance no more than a digit."""
-    return bool((rest.real**2 <= 10 * variance.real).all())  # no-mutant [10]: about there
+    """Whether the square of each rest is so small that the variance loses no more than a digit to it."""
+    with np.errstate(over="ignore"):
+        square, limit = rest.real**2, 10 * variance.real  # no-mutant [10]: about there
+    return ((square <= limit) & (limit < np.inf)).all()
 
 
 def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
@@ -134,8 +148,10 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
 
     Parameters
     ----------
-    X, axes, out
+    X, axes
         As for `deviations`.
+    out : numpy.ndarray, of the shape of X, optional
+        Where to write the deviations.
 
     Returns
     -------
@@ -149,8 +165,10 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
     >>> moments(np.array([[1.0], [5.0]]), axes=(0,))[:2]
     (array([[3.]]), array([[4.]]))
     """
-    mean, variance, D, rest = deviations(X, axes, out)
-    return mean, variance, np.subtract(D, rest, out=out)
+    X = _as_floats(X)
+    rough = _mean_over(axes, X)
+    mean, variance, D, rest = deviations(np.subtract(X, rough, out=out), axes, out)
+    return rough + mean, variance, np.subtract(D, rest, out=D)
 
 
 def inverse_deviation(variance: np.ndarray, epsilon: float) -> np.ndarray:
@@ -433,7 +451,7 @@ class BatchNormalization(Layer):
 
     def _forward(self, c: slice, train: bool, known: np.ndarray, X: np.ndarray, D: np.ndarray,
                  H: np.ndarray) -> np.ndarray:
-        """The forward pass of the features c, to which the arrays are cut, one feature a row; returns the differences."""
+        """The forward pass of the features c, to which the arrays are cut, one feature a row; returns D."""
         mean, variance, rest, inverse = known
         if train:
             mean[:, None], variance[:, None], D, rest[:, None] = deviations(X, (1,), D)
@@ -478,13 +496,14 @@ class BatchNormalization(Layer):
             np.multiply(G, scale, out=G_in)  # eq-batchnorm-test-dX
 
 
-_TOGETHER = 1 << 18  # no-mutant: any number gives the same
+_TOGETHER = 1 << 19  # no-mutant: any number gives the same
 
 
 def _groups(shape: tuple) -> list[slice]:
     """The features that are treated together: all of a vector, of images as many channels as stay in a cache."""
     channels = shape[1]
-    size = channels if len(shape) == 2 else max(1, _TOGETHER * channels // math.prod(shape))
+    number = 1 if len(shape) == 2 else -(-math.prod(shape) // _TOGETHER)
+    size = -(-channels // number)
     return [slice(start, start + size) for start in range(0, channels, size)]
 
 
