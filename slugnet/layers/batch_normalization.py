@@ -13,8 +13,8 @@ from ..component import require_number
 from ..contract import Layer, Tape
 
 # %% auto #0
-__all__ = ['batch_axes', 'sum_over', 'deviations', 'moments', 'inverse_deviation', 'normalize', 'input_gradient', 'follow',
-           'scale_and_shift', 'gamma_gradient', 'mean_and_product', 'BatchNormalization']
+__all__ = ['batch_axes', 'sum_over', 'mean_over', 'deviations', 'moments', 'inverse_deviation', 'normalize', 'input_gradient',
+           'follow', 'scale_and_shift', 'gamma_gradient', 'mean_and_product', 'BatchNormalization']
 
 # %% ../../nbs/layers/batch-normalization.ipynb #391aa639
 def batch_axes(number: int) -> tuple:
@@ -67,6 +67,28 @@ def sum_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
     return np.einsum(*operands, kept).reshape(shape)
 
 
+def mean_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
+    """The mean over some axes of the product of arrays.
+
+    Parameters
+    ----------
+    axes, factors
+        As for `sum_over`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The mean, which broadcasts against the arrays.
+
+    Examples
+    --------
+    >>> mean_over((0,), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[2., 3.]])
+    """
+    total = sum_over(axes, *factors)
+    return total / (factors[0].size // total.size)
+
+
 def _row_sums(*factors: np.ndarray) -> np.ndarray:
     """The sum of each row of A, or of A ⊙ B; of long rows in pieces, whose sums are then added."""
     A, names = factors[0], "...j->..." if len(factors) == 1 else "...j,...j->..."
@@ -116,19 +138,13 @@ def deviations(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tup
     """
     D, mean = _as_floats(X), 0
     for may_be_far in (False, False, True):
-        rest = _mean_over(axes, D)
+        rest = mean_over(axes, D)
         mean = mean + rest  # eq-batchnorm-mean, eq-batchnorm-images
         with np.errstate(over="ignore", invalid="ignore"):
-            variance = _mean_over(axes, D, D) - rest * rest  # eq-batchnorm-variance, eq-batchnorm-rest
+            variance = mean_over(axes, D, D) - rest * rest  # eq-batchnorm-variance, eq-batchnorm-rest
         if may_be_far or _is_near(rest, variance):
             return mean, variance, D, rest
         D = np.subtract(D, rest, out=out)
-
-
-def _mean_over(axes: tuple, *factors: np.ndarray) -> np.ndarray:
-    """The mean over some axes of the product of arrays."""
-    total = sum_over(axes, *factors)
-    return total / (factors[0].size // total.size)
 
 
 def _as_floats(X: np.ndarray) -> np.ndarray:
@@ -166,7 +182,7 @@ def moments(X: np.ndarray, axes: tuple, out: np.ndarray | None = None) -> tuple:
     (array([[3.]]), array([[4.]]))
     """
     X = _as_floats(X)
-    rough = _mean_over(axes, X)
+    rough = mean_over(axes, X)
     mean, variance, D, rest = deviations(np.subtract(X, rough, out=out), axes, out)
     return rough + mean, variance, np.subtract(D, rest, out=D)
 

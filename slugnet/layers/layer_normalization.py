@@ -11,7 +11,7 @@ import numpy as np
 
 from ..component import require_integer, require_number
 from ..contract import Layer, Tape
-from .batch_normalization import input_gradient, inverse_deviation, moments, sum_over
+from .batch_normalization import input_gradient, inverse_deviation, mean_over, moments, sum_over
 
 # %% auto #0
 __all__ = ['feature_axes', 'standardize', 'vector_jacobian', 'LayerNormalization']
@@ -112,9 +112,8 @@ def vector_jacobian(G_hat: np.ndarray, X_hat: np.ndarray, inverse: np.ndarray, a
     >>> vector_jacobian(np.array([[1.0, 0.0, 0.0]]), X_hat, inverse, axes=(1,)).round(3)
     array([[ 0.176, -0.22 ,  0.044]])
     """
-    total, product = sum_over(axes, G_hat), sum_over(axes, G_hat, X_hat)
-    count = G_hat.size // total.size
-    return input_gradient(G_hat, X_hat, total / count, product / count, inverse, out)  # eq-layernorm-dX
+    mean, product = mean_over(axes, G_hat), mean_over(axes, G_hat, X_hat)
+    return input_gradient(G_hat, X_hat, mean, product, inverse, out)  # eq-layernorm-dX
 
 # %% ../../nbs/layers/layer-normalization.ipynb #523e6002
 class LayerNormalization(Layer):
