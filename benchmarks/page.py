@@ -16,7 +16,7 @@ ROWS = {"mlp": RATIO | {"threads", "work", "against", "goal"}, "roofline": {"nam
         "parts": {"batch", "step_us", "parts_us"}, "choices": RATIO | {"choice", "instead"},
         "growth": {"series", "size", "ms"}, "small": {"network", "batch", "calls", "slugnet_us", "calls_us", "torch_us"}}
 ROWS |= dict.fromkeys(("convolution", "layers", "transform", "threads"), ROWS["mlp"])
-BESIDES = {"roofline": {"roofs"}, "choices": {"blocks", "calls", "faded"}, "threads": {"products"}}
+BESIDES = {"roofline": {"roofs"}, "choices": {"blocks", "calls", "faded"}, "threads": {"products", "lines"}}
 
 
 def problems(data: dict) -> list[str]:

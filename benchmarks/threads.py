@@ -4,8 +4,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from slugnet.contract import Tape, batch_last
+from slugnet.contract import Tape, aligned, batch_last
 from slugnet.layers import BatchNormalization, Convolution, Dropout, MaxPooling
+from slugnet.model import Model
 from threadpoolctl import ThreadpoolController
 
 from .common import in_turns, print_ratios, ratio, show, write
@@ -89,16 +90,37 @@ def square_product(n: int) -> Callable[[], None]:
     return run
 
 
-def measure() -> tuple[list[dict], list[dict]]:
-    """The works, and plain products of growing size."""
+def moved(model: Model, numbers: int) -> Model:
+    """The model, with θ and its gradient so many numbers after the beginning of a line of memory."""
+    model.theta, model.grad = (aligned((numbers + len(old),), old.dtype)[numbers:] for old in (model.theta, model.grad))
+    model._network.bind(model.theta, model.grad, model.state)
+    model._network.initialize(np.random.default_rng(0))
+    return model
+
+
+def line_over_between(threads: int, batch_size: int, m: int = 2560) -> dict[str, float]:
+    """An epoch with a θ that begins with a line of memory, over one with a θ that begins four numbers later."""
+    X, y = examples(m, (784,))
+    models = [moved(pair(mlp(784, 200, 10))[0], numbers) for numbers in (0, 4)]
+    epochs = [lambda model=model: model.fit(X, y, epochs=1, batch_size=batch_size, progress=False) for model in models]
+    with ThreadpoolController().limit(limits=threads):
+        return ratio(*in_turns(epochs, 25, 3.0))
+
+
+def measure() -> tuple[list[dict], list[dict], list[dict]]:
+    """The works, plain products of growing size, and what the place of θ in memory matters."""
     rows = [{"threads": 2, "work": name, "against": "1 thread", "goal": GOAL, **two_over_one(function)}
             for name, function in works()]
     sizes = [{"n": n, **two_over_one(square_product(n), 25, 1.5)} for n in SIZES]
-    return rows, sizes
+    lines = [{"threads": threads, "batch": batch_size, **line_over_between(threads, batch_size)}
+             for threads in (1, 2) for batch_size in (32, 128, 512)]
+    return rows, sizes, lines
 
 
 if __name__ == "__main__":
-    rows, sizes = measure()
-    show("threads", write("threads", rows, products=sizes))
+    rows, sizes, lines = measure()
+    show("threads", write("threads", rows, products=sizes, lines=lines))
     print_ratios(rows, "two", "one")
     print("products of n×n, two threads over one: " + ", ".join(f"{row['n']}: {row['ratio']:.2f}" for row in sizes))
+    print("θ at the beginning of a line over θ between two: "
+          + ", ".join(f"threads {row['threads']}, batch {row['batch']}: {row['ratio']:.2f}" for row in lines))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .component import Component, require_instance, require_integer, require_number
+from .contract import aligned
 
 # %% ../nbs/optimization.ipynb #881f9bdb
 def gradient_step(theta: np.ndarray, grad: np.ndarray, rate: float, work: np.ndarray) -> None:
@@ -466,7 +467,7 @@ def add_weight_decay(grad: np.ndarray, theta: np.ndarray, decayed: np.ndarray, w
 
 # %% ../nbs/optimization.ipynb #b10c5002
 #: How many entries of θ a rule works on at a time.
-BLOCK = 131_072  # no-mutant: any length gives the same numbers
+BLOCK = 65_536  # no-mutant: any length gives the same numbers
 
 
 def blocks(work: np.ndarray, *vectors: np.ndarray) -> Iterator[list[np.ndarray]]:
@@ -615,8 +616,10 @@ class Optimizer(Component):
         decayed = np.ones_like(theta) if decayed is None else np.asarray(decayed).astype(theta.dtype)
         if decayed.shape != theta.shape:
             raise ValueError(f"decayed must have the shape of theta, {theta.shape}; got {decayed.shape}")
-        slots = {name: np.zeros_like(theta) for name in self.slots}
-        spaces = {name: np.empty_like(theta[:self.block]) for name in self.scratch}
+        slots = {name: aligned(theta.shape, theta.dtype) for name in self.slots}
+        for slot in slots.values():
+            slot.fill(0)
+        spaces = {name: aligned(theta[:self.block].shape, theta.dtype) for name in self.scratch}
         return {"t": 0, "decayed": decayed, **slots, **spaces}
 
     def step(self, theta: np.ndarray, grad: np.ndarray, memory: dict) -> None:

@@ -6,7 +6,7 @@ from slugnet import NotFittedError
 from slugnet.activation import LeakyReLU, ReLU, Sigmoid, Softmax
 from slugnet.contract import Layer
 from slugnet.initializations import Normal, Uniform
-from slugnet.layers import Dense
+from slugnet.layers import Dense, Embedding
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
 from slugnet.model import Model, load
 from slugnet.optimizers import SGD, Adam, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
@@ -146,6 +146,25 @@ def test_bad_settings_of_fit(case, built):
 def test_bad_constructions(case):
     action, kind, words = BAD_CONSTRUCTIONS[case]
     assert_refused(action, kind, words)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_transform_refuses_what_comes_late_and_writes_nothing(bad):
+    model, X, out = Model([Dense(2)], seed=0).build((784,)), np.zeros((1500, 784), np.float32), np.full((1500, 2), 7, np.float32)
+    X[1499, 783] = bad
+    for given in ({}, {"out": out}):
+        with pytest.raises(ValueError, match="X must be finite"):
+            model.transform(X, **given)
+    assert (out == 7).all()
+
+
+def test_transform_names_the_place_of_what_comes_late():
+    model, X = Model([Embedding(10, 1024)], seed=0).build((4,)), np.zeros((1500, 4), int)
+    X[1499, 3] = 10
+    with pytest.raises(ValueError, match=r"got 10 at \[1499, 3\]"):
+        model.transform(X)
+    with pytest.raises(ValueError, match="whole numbers"):
+        model.transform(np.where(X == 10, 0.5, X))
 
 
 def test_transform_before_fit():

@@ -106,6 +106,19 @@ def test_nor_do_other_layers(traced, network):
     assert max(peaks[1:]) <= 64 * KB, peaks
 
 
+@pytest.mark.parametrize("again", [lambda model: model, copy.deepcopy, lambda model: model.astype("float64")])
+@pytest.mark.parametrize("network", [mlp, lenet, convolutional])
+def test_what_is_kept_begins_with_a_line_of_memory(monkeypatch, network, again):
+    tapes, step = {}, Model._step
+    monkeypatch.setattr(Model, "_step", lambda self, plan, rows, own, *rest: tapes.update(own) or step(self, plan, rows, own, *rest))
+    shape = (784,) if network is mlp else (1, 28, 28)
+    model = again(Model(network(), loss=CategoricalCrossEntropy(), optimizer=Adam(1e-3), seed=0).build(shape))
+    model.fit(RNG.random((48, *shape)), RNG.integers(0, 10, 48), epochs=1, batch_size=16, progress=False)
+    kept = [model.theta, model.grad, model._memory["s"], model._memory["r"], model._memory["work"]]
+    kept += [page[name] for page in tapes[16].values() for name in ("X", "A", "H", "G_A", "G_in") if name in page]
+    assert len(kept) > 12 and {array.ctypes.data % 64 for array in kept} == {0}
+
+
 @pytest.mark.parametrize("rate", [0.5, 0.3])
 def test_nor_does_a_large_dropout(traced, rate):
     model = Model([Dense(1000), Dropout(rate), Dense(10, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
