@@ -331,12 +331,12 @@ def _require_finite(X: np.ndarray) -> None:
         raise ValueError("X must be finite; got NaN or infinity")
 
 
-def _inputs_for(self, X, later: bool = False) -> np.ndarray | Stored:
-    """X, checked against the model: its shape, and the values that the first layer takes, unless that is done later."""
+def _inputs_for(self, X) -> np.ndarray | Stored:
+    """X, checked against the model: its shape, and the values that the first layer takes."""
     X = _examples_of(X, self.input_shape)
     if isinstance(X, Stored):
         X.check = self._require_values
-    elif not later:
+    else:
         self._require_values(X)
     return X
 
@@ -349,15 +349,6 @@ def _require_values(self, X: np.ndarray) -> np.ndarray:
         raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
     first.require_inputs(X)
     return X
-
-
-def _require_values_at(self, X: np.ndarray, rows: slice) -> None:
-    """Refuse X if it has such values among some rows: those that are used next, and are brought into the cache by it."""
-    try:
-        self._require_values(X[rows])
-    except ValueError:
-        self._require_values(X)  # whose error counts rows from the first of X
-        raise
 
 
 def _is_whole(X: np.ndarray) -> bool:
@@ -632,7 +623,7 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     (5, 2)
     """
     self._require_built()
-    X = self._inputs_for(X, later=out is None)
+    X = self._inputs_for(X)
     batch_size = self._rows_at_once(batch_size)
     shape = (len(X), *self.output_shape)
     Y_hat = np.empty(shape, self.dtype) if out is None else require_instance("out", out, np.ndarray)
@@ -641,8 +632,6 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
-        if out is None and isinstance(X, np.ndarray):
-            self._require_values_at(X, rows)
         Y_hat[rows] = network.feedforward(self.layers, self._batch(X, rows, tape), tape)
     return Y_hat
 
@@ -679,15 +668,11 @@ def predict(self, X, batch_size: int | None = None) -> np.ndarray:
 
 
 def _rows_at_once(self, batch_size: int | None = None, least: int = 16) -> int:
-    """How many rows to predict at a time: `batch_size`, or as many as have outputs of 4 MB in all layers, up to 1,024.
-
-    The inputs are looked at twice and are to stay in the cache: they take 1.5 MB at most.
-    """
+    """How many rows to predict at a time: `batch_size`, or as many as have outputs of 4 MB in all layers, up to 1,024."""
     if batch_size is not None:
         return require_integer("batch_size", batch_size, minimum=1)
     each = self.dtype.itemsize * sum(map(math.prod, self.output_shapes))  # no-mutant: any size gives the same
-    inputs = self.dtype.itemsize * math.prod(self.input_shape)  # no-mutant: as above
-    rows = min((1 << 22) // max(1, each), (3 << 19) // max(1, inputs))  # no-mutant: as above
+    rows = (1 << 22) // max(1, each)  # no-mutant: as above
     return max(least, min(1024, rows - rows % 32 if rows > 32 else rows))  # no-mutant: as above
 
 # %% ../nbs/model.ipynb #76d4fd84
@@ -1580,8 +1565,7 @@ class Model:
     fit, loss_and_gradients, mean_loss = fit, loss_and_gradients, mean_loss
     parameters = property(parameters)
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
-    _inputs_for, _require_values, _require_values_at = _inputs_for, _require_values, _require_values_at
-    _batch, _rows, _rows_at_once = _batch, _rows, _rows_at_once
+    _inputs_for, _require_values, _batch, _rows, _rows_at_once = _inputs_for, _require_values, _batch, _rows, _rows_at_once
     _targets, _targets_at, _remembered = _targets, _targets_at, _remembered
     _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
