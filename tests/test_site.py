@@ -55,6 +55,8 @@ READ_PAGE = """() => {
 WIDE_THINGS = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth ? [] :
   [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1
     && !e.closest(".scroll")).map(e => e.outerHTML.slice(0, 100)).slice(0, 5).concat("the page is too wide")"""
+SMALL_FIGURES = """() => [...document.querySelectorAll("main .figure-svg")]
+  .filter(e => e.getBoundingClientRect().width / e.viewBox.baseVal.width < 0.7).map(e => e.getAttribute("aria-label").slice(0, 60))"""
 LONELY_MARKS = """() => [...document.querySelectorAll("main .unbroken > .math")].filter(e => e.nextSibling).filter(e => {
   const mark = document.createRange(), last = [...e.querySelectorAll(".base")].pop().getBoundingClientRect();
   mark.selectNodeContents(e.nextSibling);
@@ -117,6 +119,7 @@ def test_page(long_visit, axe, docs, name):
     tab.emulate_media(color_scheme="dark")
     long_visit.resize(390, 844)
     assert tab.evaluate(WIDE_THINGS) == [], "wider than a phone"
+    assert tab.evaluate(SMALL_FIGURES) == [], "a figure whose letters, of ten points as a rule, are below seven pixels"
     assert tab.evaluate(LONELY_MARKS) == [], "a mark that stands alone in the line below its formula"
     tab.evaluate(EMPTY_BOXES)
     tab.evaluate(axe + "; 0")

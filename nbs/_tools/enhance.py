@@ -95,6 +95,7 @@ def parse(path: str, markup: str, book: Book) -> Page:
 # ---------------------------------------------------------------- pictures
 
 SVG = "{http://www.w3.org/2000/svg}"
+WIDE = 500      # points: a wider figure keeps letters of a size to be read, and scrolls on a narrow screen
 
 
 def picture(svg: str, alt: str, prefix: str, ink: str = "") -> str:
@@ -122,11 +123,14 @@ def picture(svg: str, alt: str, prefix: str, ink: str = "") -> str:
         root.attrib.pop(key, None)
     root.set("class", "figure-svg")
     if width and height:   # points of matplotlib
-        root.set("style", f"width:{float(width.group()) * 4 / 3:.0f}px;aspect-ratio:{width.group()}/{height.group()}")
+        points = float(width.group())
+        least = f";min-width:{0.9 * points:.0f}px" if points > WIDE else ""
+        root.set("style", f"width:{points * 4 / 3:.0f}px;aspect-ratio:{width.group()}/{height.group()}{least}")
     root.set("role", "img")
     root.set("aria-label", alt)
     etree.cleanup_namespaces(root)
-    return etree.tostring(root, encoding="unicode")
+    drawn = etree.tostring(root, encoding="unicode")
+    return f'<div class="figure-box scroll">{drawn}</div>' if "min-width" in root.get("style", "") else drawn
 
 
 def notebook_figures(notebook: Path) -> list[tuple[str, str]]:

@@ -197,7 +197,7 @@
 
   // ---- a box that scrolls can be reached with the keyboard; measured when nothing else is to do, for it costs a layout
   const name = (box) => box.closest(".equation") ? "Equation, scrolls sideways"
-    : box.matches(".table-box") ? "Table, scrolls sideways" : "Code, scrolls sideways";
+    : box.matches(".table-box") ? "Table, scrolls sideways" : box.matches(".figure-box") ? "Figure, scrolls sideways" : "Code, scrolls sideways";
   const more = (box) => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
   const boxes = $$(".scroll");
   boxes.forEach((box) => box.addEventListener("scroll", () => more(box), { passive: true }));
