@@ -91,8 +91,8 @@ def square_product(n: int) -> Callable[[], None]:
 
 
 def moved(model: Model, numbers: int) -> Model:
-    """The model, with θ and its gradient so many numbers after the beginning of a line of memory."""
-    model.theta, model.grad = (aligned((numbers + len(old),), old.dtype)[numbers:] for old in (model.theta, model.grad))
+    """The model, with θ so many numbers after the beginning of a line of memory."""
+    model.theta = aligned((numbers + len(model.theta),), model.dtype)[numbers:]
     model._network.bind(model.theta, model.grad, model.state)
     model._network.initialize(np.random.default_rng(0))
     return model

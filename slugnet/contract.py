@@ -34,7 +34,7 @@ def _views(shapes: Mapping, vector: np.ndarray) -> Iterator[tuple[str, np.ndarra
 _LINE = 64  # bytes; no-mutant: any multiple gives the same numbers
 
 
-def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None) -> np.ndarray:
+def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None, zeros: bool = False) -> np.ndarray:
     """An array that begins with a line of memory, at an address that 64 divides.
 
     Parameters
@@ -42,15 +42,17 @@ def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None) -> 
     shape : sequence of int
         Its shape.
     dtype : numpy.dtype
-        Its dtype.
+        Its dtype, of numbers.
     order : sequence of int, optional
         All axes, from the one whose neighbours lie farthest apart to the one whose neighbours lie side by side;
         row after row if not given.
+    zeros : bool
+        Whether it holds zeros. They take no memory before they are touched.
 
     Returns
     -------
     numpy.ndarray
-        Of that shape and dtype, with arbitrary contents.
+        Of that shape and dtype, with arbitrary contents unless it is to hold zeros.
 
     Examples
     --------
@@ -59,7 +61,7 @@ def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None) -> 
     ((2, 3), 0)
     """
     size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
-    memory = np.empty(size + _LINE // itemsize, dtype)
+    memory = (np.zeros if zeros else np.empty)(size + _LINE // itemsize, dtype)
     start = -memory.ctypes.data % _LINE // itemsize
     numbers = memory[start:start + size]
     if order is None:
@@ -188,9 +190,7 @@ class Tape(dict):
         page = self[layer]
         array = page.get(name)
         if array is None or array.shape != model.shape or array.dtype != dtype:
-            order = None  # no-mutant: a shorter way to the same
-            if not model.flags.c_contiguous:  # no-mutant: as above
-                order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
+            order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
             array = page[name] = aligned(model.shape, dtype, order)
         return array
 

@@ -616,9 +616,7 @@ class Optimizer(Component):
         decayed = np.ones_like(theta) if decayed is None else np.asarray(decayed).astype(theta.dtype)
         if decayed.shape != theta.shape:
             raise ValueError(f"decayed must have the shape of theta, {theta.shape}; got {decayed.shape}")
-        slots = {name: aligned(theta.shape, theta.dtype) for name in self.slots}
-        for slot in slots.values():
-            slot.fill(0)
+        slots = {name: aligned(theta.shape, theta.dtype, zeros=True) for name in self.slots}
         spaces = {name: aligned(theta[:self.block].shape, theta.dtype) for name in self.scratch}
         return {"t": 0, "decayed": decayed, **slots, **spaces}
 

@@ -505,9 +505,7 @@ _INITIAL, _SPLIT, _SHUFFLE, _NOISE, _AUGMENT = range(5)
 def _allocate(self) -> None:
     """Make θ, g and state, and give the layers their views."""
     sizes = (self._network.size, self._network.size, self._network.state_size)
-    self.theta, self.grad, self.state = (aligned((size,), self.dtype) for size in sizes)
-    for vector in (self.theta, self.grad, self.state):
-        vector.fill(0)
+    self.theta, self.grad, self.state = (aligned((size,), self.dtype, zeros=True) for size in sizes)
     self._network.bind(self.theta, self.grad, self.state)
 
 

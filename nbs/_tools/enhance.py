@@ -122,15 +122,15 @@ def picture(svg: str, alt: str, prefix: str, ink: str = "") -> str:
     for key in ("width", "height", "alt", "class"):
         root.attrib.pop(key, None)
     root.set("class", "figure-svg")
-    if width and height:   # points of matplotlib
-        points = float(width.group())
+    points = float(width.group()) if width else 0.0     # of matplotlib
+    if width and height:
         least = f";min-width:{0.9 * points:.0f}px" if points > WIDE else ""
         root.set("style", f"width:{points * 4 / 3:.0f}px;aspect-ratio:{width.group()}/{height.group()}{least}")
     root.set("role", "img")
     root.set("aria-label", alt)
     etree.cleanup_namespaces(root)
     drawn = etree.tostring(root, encoding="unicode")
-    return f'<div class="figure-box scroll">{drawn}</div>' if "min-width" in root.get("style", "") else drawn
+    return f'<div class="figure-box scroll">{drawn}</div>' if points > WIDE else drawn
 
 
 def notebook_figures(notebook: Path) -> list[tuple[str, str]]:
