@@ -36,7 +36,7 @@ def numpy_calls(model: Model, X: np.ndarray, y: np.ndarray, rows: np.ndarray) ->
         (np.maximum.reduce, (A2, 1, None, largest, True)), (np.subtract, (A2, largest, Z)),
         (np.arange, (m,)), (_copy_at, (Z, examples_, Y, at_target)), (np.exp, (Z, Z)), (np.add.reduce, (Z, 1, None, total)),
         (np.divide, (Z, total[:, None], Z)), (np.log, (total, L)), (np.subtract, (L, at_target, L)),
-        (np.negative, (L, less_one)), (np.expm1, (less_one, less_one)), (operator.setitem, (Z, (examples_, Y), less_one)),
+        (np.negative, (L, less_one)), (np.expm1, (less_one, less_one)), (np.arange, (m,)), (operator.setitem, (Z, (examples_, Y), less_one)),
         (np.add.reduce, (L,)), (np.divide, (Z, m, Z))]
     backward = [
         (np.matmul, (H1.T, Z, dW2)), (np.add.reduce, (Z, 0, None, db2)), (np.matmul, (Z, W2.T, G1)),

@@ -17,10 +17,9 @@ GOAL = 1.05  # no slower, give or take what two measurements of the same differ 
 SIZES = (8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768)
 
 
-def training(network: tuple, optimizer: str, batch_size: int, m: int) -> Callable[[], None]:
+def training(model: Model, batch_size: int, m: int) -> Callable[[], None]:
     """An epoch of a model."""
-    model, *_ = pair(network, optimizer)
-    X, y = examples(m, network[2])
+    X, y = examples(m, model.input_shape)
     return lambda: model.fit(X, y, epochs=1, batch_size=batch_size, progress=False)
 
 
@@ -52,11 +51,11 @@ def works() -> Iterator[tuple[str, Callable[[], None]]]:
     for optimizer in ("sgd", "adam"):
         for batch_size in (32, 128, 512):
             yield (f"epoch, 784-200-10, {optimizer}, batch {batch_size}",
-                   training(mlp(784, 200, 10), optimizer, batch_size, 2560))
-    yield "epoch, 64-64-10, adam, batch 32", training(mlp(64, 64, 10), "adam", 32, 1437)
-    yield "epoch, 784-1024-1024-10, adam, batch 256", training(mlp(784, 1024, 1024, 10), "adam", 256, 1024)
-    yield "epoch, conv8-pool-conv16-pool-dense, sgd, batch 64", training(small_convolutions(), "sgd", 64, 640)
-    yield "epoch, LeNet-5, adam, batch 64", training(lenet(), "adam", 64, 640)
+                   training(pair(mlp(784, 200, 10), optimizer)[0], batch_size, 2560))
+    yield "epoch, 64-64-10, adam, batch 32", training(pair(mlp(64, 64, 10), "adam")[0], 32, 1437)
+    yield "epoch, 784-1024-1024-10, adam, batch 256", training(pair(mlp(784, 1024, 1024, 10), "adam")[0], 256, 1024)
+    yield "epoch, conv8-pool-conv16-pool-dense, sgd, batch 64", training(pair(small_convolutions())[0], 64, 640)
+    yield "epoch, LeNet-5, adam, batch 64", training(pair(lenet(), "adam")[0], 64, 640)
     yield ("conv 3×3, 64→64 on 28×28, batch 64, both ways",
            layer_pass(Convolution(64, 3, padding="same"), (64, 64, 28, 28)))
     for name, layer in (("batch normalisation", BatchNormalization()), ("dropout", Dropout(0.5)),
@@ -100,9 +99,7 @@ def moved(model: Model, numbers: int) -> Model:
 
 def line_over_between(threads: int, batch_size: int, m: int = 2560) -> dict[str, float]:
     """An epoch with a θ that begins with a line of memory, over one with a θ that begins four numbers later."""
-    X, y = examples(m, (784,))
-    models = [moved(pair(mlp(784, 200, 10))[0], numbers) for numbers in (0, 4)]
-    epochs = [lambda model=model: model.fit(X, y, epochs=1, batch_size=batch_size, progress=False) for model in models]
+    epochs = [training(moved(pair(mlp(784, 200, 10))[0], numbers), batch_size, m) for numbers in (0, 4)]
     with ThreadpoolController().limit(limits=threads):
         return ratio(*in_turns(epochs, 25, 3.0))
 

@@ -34,7 +34,7 @@ def _views(shapes: Mapping, vector: np.ndarray) -> Iterator[tuple[str, np.ndarra
 _LINE = 64  # bytes; no-mutant: any multiple gives the same numbers
 
 
-def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None, zeros: bool = False) -> np.ndarray:
+def aligned(shape: Sequence[int], dtype, zeros: bool = False) -> np.ndarray:
     """An array that begins with a line of memory, at an address that 64 divides.
 
     Parameters
@@ -43,16 +43,13 @@ def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None, zer
         Its shape.
     dtype : numpy.dtype
         Its dtype, of numbers.
-    order : sequence of int, optional
-        All axes, from the one whose neighbours lie farthest apart to the one whose neighbours lie side by side;
-        row after row if not given.
     zeros : bool
         Whether it holds zeros. They take no memory before they are touched.
 
     Returns
     -------
     numpy.ndarray
-        Of that shape and dtype, with arbitrary contents unless it is to hold zeros.
+        Of that shape and dtype, stored row after row, with arbitrary contents unless it is to hold zeros.
 
     Examples
     --------
@@ -63,11 +60,7 @@ def aligned(shape: Sequence[int], dtype, order: Sequence[int] | None = None, zer
     size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
     memory = (np.zeros if zeros else np.empty)(size + _LINE // itemsize, dtype)
     start = -memory.ctypes.data % _LINE // itemsize
-    numbers = memory[start:start + size]
-    if order is None:
-        return numbers.reshape(shape)
-    in_order = numbers.reshape([shape[axis] for axis in order])
-    return in_order.transpose(sorted(range(len(order)), key=order.__getitem__))
+    return memory[start:start + size].reshape(shape)
 
 # %% ../nbs/contract.ipynb #c0a1b002
 def batch_last(shape: tuple, dtype) -> np.ndarray:
@@ -92,7 +85,7 @@ def batch_last(shape: tuple, dtype) -> np.ndarray:
     """
     if len(shape) < 3:
         return aligned(shape, dtype)
-    return aligned(shape, dtype, order=(*range(1, len(shape)), 0))  # eq-contract-batch-last
+    return np.moveaxis(aligned((*shape[1:], shape[0]), dtype), -1, 0)  # eq-contract-batch-last
 
 # %% ../nbs/contract.ipynb #d3ae9332
 class Tape(dict):
@@ -191,7 +184,8 @@ class Tape(dict):
         array = page.get(name)
         if array is None or array.shape != model.shape or array.dtype != dtype:
             order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
-            array = page[name] = aligned(model.shape, dtype, order)
+            in_order = aligned([model.shape[axis] for axis in order], dtype)
+            array = page[name] = in_order.transpose(sorted(range(model.ndim), key=order.__getitem__))
         return array
 
 # %% ../nbs/contract.ipynb #daeedbcf

@@ -489,16 +489,15 @@ def softmax_cross_entropy(A: np.ndarray, Y: np.ndarray, out: np.ndarray | None =
     (array([10000.]), array([[ 1., -1.]]))
     """
     Z = np.subtract(A, np.maximum.reduce(A.real, axis=1, keepdims=True), out=out)
-    target = (np.arange(len(Y)), Y) if Y.ndim == 1 else None
-    chosen = at_targets(Z, Y) if target is None else Z[target]
+    chosen = at_targets(Z, Y)
     S = np.exp(Z, out=Z)
     total = np.add.reduce(S, axis=1)
     S /= total[:, None]
     L = np.log(total) - chosen  # eq-loss-softmax-logits
-    if target is None:
-        S -= Y  # eq-loss-softmax-derivation
+    if Y.ndim == 1:
+        S[np.arange(len(Y)), Y] = np.expm1(-L)  # eq-loss-softmax-derivation
     else:
-        S[target] = np.expm1(-L)  # eq-loss-softmax-derivation
+        S -= Y  # eq-loss-softmax-derivation
     return L, S
 
 # %% ../nbs/loss.ipynb #55ce56e4
@@ -970,10 +969,9 @@ def _shaped(y: np.ndarray, output_shape: tuple, dtype) -> np.ndarray:
 def _class_indices(y: np.ndarray, K: int) -> np.ndarray:
     """Class labels from 0 to K − 1 as indices, or an error that shows the first that is none."""
     y = y.astype(np.intp) if y.dtype.kind == "b" else y
-    if y.dtype.kind == "f":
-        fractional = y != np.floor(y)  # no-mutant [floor]: ceil tells whole numbers as well
-        if fractional.any():
-            raise ValueError(f"y must hold class labels, whole numbers; got {y[fractional][0]}")
+    fractional = y != np.floor(y)  # no-mutant [floor]: ceil tells whole numbers as well
+    if fractional.any():
+        raise ValueError(f"y must hold class labels, whole numbers; got {y[fractional][0]}")
     wrong = (y < 0) | (y >= K)
     if wrong.any():
         raise ValueError(f"y must hold class labels from 0 to {K - 1}; got {y[wrong][0]}")

@@ -196,8 +196,8 @@
   }
 
   // ---- a box that scrolls can be reached with the keyboard; measured when nothing else is to do, for it costs a layout
-  const name = (box) => box.closest(".equation") ? "Equation, scrolls sideways"
-    : box.matches(".table-box") ? "Table, scrolls sideways" : box.matches(".figure-box") ? "Figure, scrolls sideways" : "Code, scrolls sideways";
+  const kinds = { Equation: ".equation, .equation *", Table: ".table-box", Figure: ".figure-box", Code: "*" };
+  const name = (box) => Object.keys(kinds).find((kind) => box.matches(kinds[kind])) + ", scrolls sideways";
   const more = (box) => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
   const boxes = $$(".scroll");
   boxes.forEach((box) => box.addEventListener("scroll", () => more(box), { passive: true }));
