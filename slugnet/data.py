@@ -706,6 +706,7 @@ class Stored:
         self.source = np.asarray(source) if isinstance(source, np.ndarray) else source
         self._map, self._start = _place(source)
         self.shape, self.dtype = tuple(source.shape), source.dtype
+        self._is_direct, self._room = hasattr(source, "read_direct"), ()
         self.check, self.name, self.failed = check, name, False
 
     def __len__(self) -> int:
@@ -763,21 +764,33 @@ class Stored:
 
     def _read(self, rows, out: np.ndarray) -> None:
         """Read; where rows must ascend, in that order."""
-        if isinstance(rows, slice):
-            out[...] = self.source[rows]
-        elif isinstance(self.source, np.ndarray):
+        if isinstance(self.source, np.ndarray):
             self._announce(rows)
             take_rows(self.source, rows, out)
-        else:
+        elif not isinstance(rows, slice):
             order = np.argsort(rows)
-            out[order] = self.source[rows[order]]
+            out[order] = self._ascending(rows[order])
+        elif self._is_direct and out.flags.c_contiguous:
+            self.source.read_direct(out, rows)
+        else:
+            out[...] = self.source[rows]
 
-    def _announce(self, rows: np.ndarray) -> None:
+    def _ascending(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows, in the place of those before if the source can write there, as HDF5 can."""
+        if not self._is_direct:
+            return self.source[rows]
+        if len(self._room) < len(rows):
+            self._room = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        room = self._room[:len(rows)]
+        self.source.read_direct(room, rows)
+        return room
+
+    def _announce(self, rows) -> None:
         """Tell the system which rows of a memory map are wanted next, so that it asks the disk for all at once."""
-        if self._map is None:
+        if self._map is None or isinstance(rows, slice):  # no-mutant: advice changes the speed only
             return
         size, page = self.source[:1].nbytes, mmap.PAGESIZE  # no-mutant: advice, as below
-        for row in rows.tolist():  # no-mutant: advice changes the speed only
+        for row in rows.tolist():  # no-mutant: as above
             start = self._start + row * size  # no-mutant: as above
             self._map.madvise(mmap.MADV_WILLNEED, start - start % page, size + start % page)  # no-mutant: as above
 

@@ -135,11 +135,21 @@ def test_nor_does_other_data(traced, convert):
     assert max(peaks[1:]) <= 64 * KB, peaks
 
 
-def test_nor_does_a_memory_map(tmp_path, traced):
-    np.save(tmp_path / "X.npy", RNG.random((512, 784), dtype=np.float32))
-    model = Model(mlp(), loss=CategoricalCrossEntropy(), optimizer=SGD(0.01), seed=0)
-    peaks = step_peaks(model, np.load(tmp_path / "X.npy", mmap_mode="r"), RNG.integers(0, 10, 512))
+@pytest.mark.parametrize("network", [mlp, lenet])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("kind", ["memmap", "HDF5"])
+def test_nor_do_stored_data(tmp_path, traced, kind, shuffle, network):
+    X = RNG.random((512, 784), dtype=np.float32)
+    stored = KEPT[kind](tmp_path, "X", X if network is mlp else X.reshape(-1, 1, 28, 28))
+    model = Model(network(), loss=CategoricalCrossEntropy(), optimizer=SGD(0.01), seed=0)
+    peaks = step_peaks(model, stored, RNG.integers(0, 10, 512), shuffle=shuffle)
     assert max(peaks[1:]) <= 64 * KB, peaks
+
+
+def test_nor_does_a_batch_of_stored_data_in_transform(tmp_path, traced):
+    stored = KEPT["HDF5"](tmp_path, "X", np.ones((1024, 4000), np.float32))
+    model, out = Model([Dense(1)], seed=0).build((4000,)), np.empty((1024, 1), np.float32)
+    assert peak_beyond(lambda: model.transform(stored, batch_size=512, out=out)) <= 512 * 4000 * 4 + MB
 
 
 def test_the_meter_sees_an_array(traced):
