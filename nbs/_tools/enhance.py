@@ -473,7 +473,7 @@ def page_run(page: Page) -> Tag:
     file = posixpath.basename(name) + ".ipynb"
     copy = page.new("button", page.new("i"), cls="code-copy-button", type="button", aria_label="Copy the command")
     command = page.new("span", page.new("code", f"make lab PAGE={name}"), copy, cls="command")
-    clone = page.new("a", "a clone", href=page.link("index.html#run"))
+    clone = page.new("a", "a\N{NO-BREAK SPACE}clone", href=page.link("index.html#run"))
     row = page.new("dd", command, " in ", clone, " opens it in Jupyter; ")
     row.append(page.new("a", f"download {file}", href=file, download=file))
     return row
