@@ -187,7 +187,7 @@ def cells() -> dict:
 @pytest.mark.parametrize("digit", range(10))
 def test_numbers_of_a_drawing(play, digit):
     play.tab.click("text=Clear")
-    draw(play.tab, drawing(digit, 1))
+    draw(play.tab, STYLES[digit][1])        # with corners: the mouse takes its time at every point
     page, data = play.tab.evaluate(READ), play.tab.evaluate(DATA)
     assert sum(page["x"]) > 10
     compare(page, stored_model(data, "float64"), 1e-10)
@@ -196,7 +196,7 @@ def test_numbers_of_a_drawing(play, digit):
 
 
 def test_every_question_and_every_unit(play):
-    draw(play.tab, drawing(8, 0))
+    draw(play.tab, STYLES[8][1])
     model = stored_model(play.tab.evaluate(DATA), "float64")
     for digit in range(10):
         play.tab.locator(".play-bar").nth(digit).click()
@@ -269,7 +269,7 @@ def test_weights_come_from_slugnet(play):
 
 
 def test_clear(play):
-    draw(play.tab, drawing(3, 0))
+    draw(play.tab, STYLES[3][1])
     assert sum(play.tab.evaluate(READ)["x"]) > 0
     play.tab.click("text=Clear")
     page = play.tab.evaluate(READ)
