@@ -79,12 +79,13 @@ EMPTY_BOXES = """() => {
     if (word.childElementCount === 0 && seen.has(kind)) word.replaceWith(word.textContent); else seen.add(kind);
   }));
 }"""
-# Rules on colours take most of the time: of texts that have the same elements and classes above them, here or on a page
+# Rules on colours take most of the time: of visible texts that have the same elements and classes above them, here or on a page
 # that was looked at before, one is looked at.
 KINDS = """() => {
   window.kinds = new Map();
   for (const element of document.querySelectorAll("body *")) {
-    if (![...element.childNodes].some(child => child.nodeType === Node.TEXT_NODE && child.data.trim())) continue;
+    if (![...element.childNodes].some(child => child.nodeType === Node.TEXT_NODE && child.data.trim())
+        || !element.checkVisibility({visibilityProperty: true})) continue;
     let kind = "";
     for (let e = element; e; e = e.parentElement) kind += `${e.localName}.${e.getAttribute("class")}.${e.style.color}.${e.style.background} `;
     if (!kinds.has(kind)) kinds.set(kind, element);
