@@ -25,7 +25,7 @@ ELEMENT_LIMIT, REQUEST_LIMIT = 25_000, 40       # beyond these a page would not 
 
 def page_names() -> list[str]:
     """Every page that the site will have, known before it is built."""
-    sections = dict.fromkeys(notebooks.section(e.page) for e in ledger.collect())
+    sections = dict.fromkeys(notebooks.section(page) for page in dict.fromkeys(e.page for e in ledger.collect()))
     parts = [f"{pages.ledger_name(section)}.html" for section in sections]
     names = [*notebooks.pages(), *reference.page_names(notebooks.ROOT)]
     return [f"{page}.html" for page in names] + ["ledger.html", *parts, "404.html"]
