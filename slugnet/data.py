@@ -764,16 +764,16 @@ class Stored:
 
     def _read(self, rows, out: np.ndarray) -> None:
         """Read; where rows must ascend, in that order."""
-        if isinstance(self.source, np.ndarray):
+        if isinstance(rows, slice) and self._is_direct and out.flags.c_contiguous:
+            self.source.read_direct(out, rows)
+        elif isinstance(rows, slice):
+            out[...] = self.source[rows]
+        elif isinstance(self.source, np.ndarray):
             self._announce(rows)
             take_rows(self.source, rows, out)
-        elif not isinstance(rows, slice):
+        else:
             order = np.argsort(rows)
             out[order] = self._ascending(rows[order])
-        elif self._is_direct and out.flags.c_contiguous:
-            self.source.read_direct(out, rows)
-        else:
-            out[...] = self.source[rows]
 
     def _ascending(self, rows: np.ndarray) -> np.ndarray:
         """Some rows, in the place of those before if the source can write there, as HDF5 can."""
@@ -785,12 +785,12 @@ class Stored:
         self.source.read_direct(room, rows)
         return room
 
-    def _announce(self, rows) -> None:
+    def _announce(self, rows: np.ndarray) -> None:
         """Tell the system which rows of a memory map are wanted next, so that it asks the disk for all at once."""
-        if self._map is None or isinstance(rows, slice):  # no-mutant: advice changes the speed only
+        if self._map is None:
             return
         size, page = self.source[:1].nbytes, mmap.PAGESIZE  # no-mutant: advice, as below
-        for row in rows.tolist():  # no-mutant: as above
+        for row in rows.tolist():  # no-mutant: advice changes the speed only
             start = self._start + row * size  # no-mutant: as above
             self._map.madvise(mmap.MADV_WILLNEED, start - start % page, size + start % page)  # no-mutant: as above
 

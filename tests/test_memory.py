@@ -147,7 +147,7 @@ def test_nor_do_stored_data(tmp_path, traced, kind, shuffle, network):
 
 
 def test_nor_does_a_batch_of_stored_data_in_transform(tmp_path, traced):
-    stored = KEPT["HDF5"](tmp_path, "X", np.ones((1024, 4000), np.float32))
+    stored = in_hdf5(tmp_path, "X", np.ones((1024, 4000), np.float32))
     model, out = Model([Dense(1)], seed=0).build((4000,)), np.empty((1024, 1), np.float32)
     assert peak_beyond(lambda: model.transform(stored, batch_size=512, out=out)) <= 512 * 4000 * 4 + MB
 
