@@ -74,13 +74,12 @@ def pages(root: Path = ROOT) -> list[str]:
     return listed + [page for page in present if page not in listed]
 
 
-def section(page: str, root: Path = ROOT) -> str:
-    """The section of the sidebar in which a page stands; "Start" if it stands in none."""
+def sections(root: Path = ROOT) -> dict[str, str]:
+    """The section of the sidebar in which each page stands; "Start" for a page that stands in none."""
     config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
-    for entry in config["website"]["sidebar"]["contents"]:
-        if isinstance(entry, dict) and f"{page}.ipynb" in entry.get("contents", []):
-            return entry["section"]
-    return "Start"
+    listed = {file: entry["section"] for entry in config["website"]["sidebar"]["contents"] if isinstance(entry, dict)
+              for file in entry.get("contents", []) if isinstance(file, str)}
+    return {page: listed.get(f"{page}.ipynb", "Start") for page in pages(root)}
 
 
 def read(page: str, root: Path = ROOT) -> dict:

@@ -19,11 +19,11 @@ def ledger_pages(root: Path, settings: dict, run: bool = True) -> dict[str, str]
     run : whether to run notebooks whose measurements are missing or stale
     """
     equations, records = ledger.collect(root), ledger.records(root, run)
-    by_page, parts = defaultdict(list), defaultdict(list)
+    by_page, parts, sections = defaultdict(list), defaultdict(list), notebooks.sections(root)
     for equation in equations:
         by_page[(equation.page, equation.page_title)].append(equation)
     for (page, title), rows in by_page.items():
-        parts[notebooks.section(page, root)].append((page, title, rows))
+        parts[sections[page]].append((page, title, rows))
     holding = sum(holds(records.get(e.name, [])) for e in equations)
     overview = front("The ledger", "Every equation of the book, the line that implements it, and how far the two are apart.")
     overview += [f"**{holding} of {len(equations)} equations hold.** The pages below give each equation, with a link to "
