@@ -329,10 +329,32 @@ class _Twin:
             start = stop
 
 # %% ../nbs/check.ipynb #cd887ba6
+def _attributes(layer) -> dict:
+    """What a layer, and those in it, keep besides the views that `bind` gives them."""
+    own = {name for each in getattr(layer, "shapes", ()) for name in (each, f"d{each}")}
+    own.update(getattr(layer, "state_shapes", ()))
+    found = {(id(layer), name): value for name, value in vars(layer).items() if name not in own}
+    for inner in getattr(layer, "layers", ()):
+        found |= _attributes(inner)
+    return found
+
+
+def _require_tidy(layer, before: dict, tape: Tape) -> None:
+    """Raise a CheckError if a pass left something on the layer, or on the tape outside the pages of layers."""
+    for place, value in _attributes(layer).items():
+        if value is not before.get(place, _attributes):  # no-mutant: anything that no attribute is
+            raise CheckError(f"a pass set the attribute {place[1]}; what backward needs belongs on the tape, "
+                             f"tape[self][{place[1]!r}]")
+    for key in tape:
+        if not hasattr(key, "forward"):
+            raise CheckError(f"a pass wrote tape[{key!r}], which all layers share; write tape[self][{key!r}]")
+
+
 def _gradients(twin: _Twin, X: np.ndarray, G: np.ndarray, is_end: bool) -> tuple:
     """The gradients in θ and in X that a layer gives, on a tape that an earlier pass has used."""
     tape = Tape(twin.train)
     tape.end = twin.layer if is_end else None
+    before = _attributes(twin.layer)
     for inputs, gradient in ((X[::-1].copy(), G.copy()), (X.copy(), G.copy())):
         with np.errstate(all="ignore"):
             H = twin.forward(twin.theta, inputs, tape)
@@ -341,6 +363,7 @@ def _gradients(twin: _Twin, X: np.ndarray, G: np.ndarray, is_end: bool) -> tuple
         if not np.isfinite(H).all():
             raise CheckError("forward gave NaN or infinity; pass inputs= for which it is finite")
         G_in = twin.layer.backward(gradient, tape)
+        _require_tidy(twin.layer, before, tape)
     if not np.array_equal(inputs, X) or not np.array_equal(gradient, G):
         raise CheckError("forward or backward changed the array that it was given")
     for name, gradient in twin.parts(twin.grad):
@@ -411,7 +434,9 @@ def check_layer(layer: Layer, input_shape: tuple, batch: int = 3, seed: int = 0,
     ------
     CheckError
         If a gradient is wrong, has another shape than what it belongs to, or was left unwritten; if an
-        output has another shape than `build` said; if an argument was changed; if `forward` is not analytic.
+        output has another shape than `build` said; if an argument was changed; if a pass
+        left something on the layer, or outside the layer's page of the tape; if `forward` is not analytic, or random
+        otherwise than by `tape.rng`.
     TypeError, ValueError
         If an argument does not fit.
 
@@ -441,6 +466,8 @@ def _layer_errors(twin: _Twin, X: np.ndarray, G: np.ndarray, rng: np.random.Gene
         raise CheckError("nothing to check: no parameters, and the inputs are integers")
     grad, G_in = _gradients(twin, X, G, is_end=False)
     grad_at_end, _ = _gradients(twin, X, G, is_end=True)
+    if twin.product(twin.theta, X, G) != twin.product(twin.theta, X, G):
+        raise CheckError("two passes differ; what is random in a layer must come from tape.rng")
     _require_analytic([_random_line(twin, X, G, rng) for _ in range(3)])  # no-mutant [3]: as a rule one will do
     errors, by_step = [], complex_step(lambda theta: twin.product(theta, X, G), twin.theta)
     for (name, got), (_, at_end), (_, expected) in zip(*map(twin.parts, (grad, grad_at_end, by_step))):
