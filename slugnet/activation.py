@@ -28,6 +28,9 @@ class Activation(Component):
     ----------
     passes_on : bool
         Whether H is A, and so a layer may pass on the arrays themselves; False unless a subclass says otherwise.
+    cut : slice
+        Along which axes A may be cut into pieces that are computed one by one, which a layer does with large
+        arrays; along none, ``slice(0)``, unless a subclass says otherwise.
 
     Examples
     --------
@@ -41,6 +44,7 @@ class Activation(Component):
     """
 
     passes_on = False
+    cut = slice(0)
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs H = φ(A).
@@ -110,6 +114,8 @@ class Elementwise(Activation):
     >>> Cube().vjp(np.array([10.0]), np.array([2.0]), np.array([8.0]))
     array([120.])
     """
+
+    cut = slice(None)
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """φ′ at A, where H = φ(A); `out` may be written, but need not be.
@@ -217,6 +223,8 @@ class ReLU(Elementwise):
     >>> ReLU()(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
+
+    cut = slice(0)  # no array is made besides `out`
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return relu(A, out)
@@ -348,6 +356,8 @@ class Tanh(Elementwise):
     >>> Tanh()(np.array([0.0, 20.0]))
     array([0., 1.])
     """
+
+    cut = slice(0)  # no array is made besides `out`
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return np.tanh(A, out=out)  # eq-activation-tanh
@@ -894,6 +904,8 @@ class Softmax(Activation):
            [1. , 0. ]])
     """
 
+    cut = slice(-1)
+
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return softmax(A, out)
 
@@ -964,6 +976,8 @@ class LogSoftmax(Activation):
     >>> LogSoftmax()(np.array([[0.0, 1000.0]]))
     array([[-1000.,     0.]])
     """
+
+    cut = slice(-1)
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return log_softmax(A, out)

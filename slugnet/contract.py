@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from .component import Component, require_instance
 
 # %% auto #0
-__all__ = ['aligned', 'batch_last', 'Tape', 'Layer', 'Penalty', 'Constraint', 'regularize', 'ActivatedLayer']
+__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'Penalty', 'Constraint', 'regularize',
+           'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -187,6 +188,75 @@ class Tape(dict):
             in_order = aligned([model.shape[axis] for axis in order], dtype)
             array = page[name] = in_order.transpose(sorted(range(model.ndim), key=order.__getitem__))
         return array
+
+# %% ../nbs/contract.ipynb #p1ece5a1
+PIECE = 4_096  # no-mutant: any length gives the same numbers
+
+
+def pieces(arrays: Sequence[np.ndarray], axes: slice = slice(None)) -> Iterator[Sequence[np.ndarray]]:
+    """Cut arrays alike into views of at most 4,096 numbers, as far as the axes allow.
+
+    Parameters
+    ----------
+    arrays : sequence of numpy.ndarray
+        At least one. All have the axes along which is cut, of one length each.
+    axes : slice
+        Which axes of the first array may be cut; all of them if not given.
+
+    Yields
+    ------
+    sequence of numpy.ndarray
+        A view of each array, in their order.
+
+    Examples
+    --------
+    >>> [part.shape for part, in pieces([np.zeros((3, 4096))])]
+    [(1, 4096), (1, 4096), (1, 4096)]
+    """
+    first = arrays[0]
+    allowed = [axis for axis in range(first.ndim)[axes] if first.shape[axis] > 1]
+    if first.size <= PIECE or not allowed:  # no-mutant [<=]: as above
+        yield arrays
+        return
+    axis = max(allowed, key=lambda axis: abs(first.strides[axis]))  # no-mutant [max]: a matter of speed
+    length = max(1, PIECE * first.shape[axis] // first.size)  # no-mutant: as above
+    for start in range(0, first.shape[axis], length):
+        part = (slice(None),) * axis + (slice(start, start + length),)
+        yield from pieces([array[part] for array in arrays], axes)
+
+
+def in_pieces(function: Callable, arrays: Sequence[np.ndarray], out: np.ndarray, axes: slice) -> np.ndarray:
+    """Let a function fill `out`, a piece at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Takes `arrays`, or views of them, and `out`, into which it writes.
+    arrays : sequence of numpy.ndarray
+        Its arguments, which can be cut as `out` can.
+    out : numpy.ndarray
+        Where to write.
+    axes : slice
+        Which axes of `out` may be cut.
+
+    Returns
+    -------
+    numpy.ndarray
+        What the function returned, if it was called once; else `out`.
+
+    Examples
+    --------
+    >>> A = np.arange(20000.0)
+    >>> in_pieces(np.square, [A], np.empty_like(A), slice(None))[-1]
+    np.float64(399960001.0)
+    """
+    if axes.stop == 0:  # no-mutant: the same, without a loop
+        return function(*arrays, out=out)
+    for room, *parts in pieces([out, *arrays], axes):
+        result = function(*parts, out=room)
+        if result is not room:
+            room[...] = result
+    return out
 
 # %% ../nbs/contract.ipynb #daeedbcf
 class Layer(Component):
@@ -668,7 +738,11 @@ class ActivatedLayer(Layer):
         if getattr(self.activation, "passes_on", False):  # no-mutant: a copy less
             page["H"] = A
             return A
-        page["H"] = H = self.activation(A, out=tape.buffer_like(self, "H", A, A.dtype))  # eq-contract-halves
+        H = tape.buffer_like(self, "H", A, A.dtype)
+        if A.size <= PIECE:  # no-mutant: a shorter way to the same
+            page["H"] = H = self.activation(A, out=H)  # eq-contract-halves
+        else:
+            page["H"] = H = in_pieces(self.activation, (A,), H, getattr(self.activation, "cut", slice(0)))
         return H
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
@@ -678,5 +752,9 @@ class ActivatedLayer(Layer):
             page["G_A"] = G
             return self.affine_backward(G, tape)
         G_A = tape.buffer_like(self, "G_A", page["A"], G.dtype)
-        self.activation.vjp(G, page["A"], page["H"], out=G_A)  # eq-contract-halves
+        if G.size <= PIECE:  # no-mutant: as above
+            G_A = self.activation.vjp(G, page["A"], page["H"], out=G_A)  # eq-contract-halves
+        else:
+            arrays = G, page["A"], page["H"]
+            G_A = in_pieces(self.activation.vjp, arrays, G_A, getattr(self.activation, "cut", slice(0)))
         return self.affine_backward(G_A, tape)

@@ -16,6 +16,7 @@ import numpy as np
 from .activation import ELU, GELU, Activation, Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU
 from .activation import Softmax, Softplus, Tanh, sigmoid
 from .component import Component, require_number
+from .contract import PIECE, pieces
 
 # %% ../nbs/loss.ipynb #2ef5ec8e
 def mean_over_examples(L: np.ndarray, weights: np.ndarray | None = None):
@@ -668,7 +669,8 @@ def class_hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | Non
 class Loss(Component):
     """A loss: of each example, L, and of a batch, its mean J. The loss alone divides by m.
 
-    A subclass defines `prepare`, `examples` and `examples_gradient`, and with a canonical activation `joint`.
+    A subclass defines `prepare`, `examples` and `examples_gradient`, and with a canonical activation
+    `examples_joint`. Of a large batch, these get some rows at a time.
 
     Attributes
     ----------
@@ -793,7 +795,10 @@ class Loss(Component):
         numpy scalar
             J.
         """
-        return mean_over_examples(self.examples(Y_hat, Y), weights)
+        if Y_hat.size <= PIECE:  # no-mutant: the same, without a loop
+            return mean_over_examples(self.examples(Y_hat, Y), weights)
+        parts = pieces([Y_hat, Y], slice(1))  # no-mutant: any rows will do
+        return mean_over_examples(np.concatenate([self.examples(*part) for part in parts]), weights)
 
     def gradient(self, Y_hat: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
                  out: np.ndarray | None = None) -> np.ndarray:
@@ -815,7 +820,12 @@ class Loss(Component):
         numpy.ndarray, of the shape of Y_hat
             G.
         """
-        return share(self.examples_gradient(Y_hat, Y, out), weights)
+        if Y_hat.size <= PIECE:  # no-mutant: as above
+            return share(self.examples_gradient(Y_hat, Y, out), weights)
+        D = np.empty_like(Y_hat) if out is None else out
+        for some, targets, room in pieces([Y_hat, Y, D], slice(1)):  # no-mutant: as above
+            room[...] = self.examples_gradient(some, targets, room)
+        return share(D, weights)
 
     def is_canonical(self, activation: Activation | None) -> bool:
         """Whether `activation` before this loss allows the joint form.
@@ -892,6 +902,45 @@ class Loss(Component):
         >>> BinaryCrossEntropy().joint(np.array([[40.0], [-40.0]]), np.array([[0.0], [1.0]]))[1]
         array([[ 0.5],
                [-0.5]])
+        """
+        if A.size <= PIECE:  # no-mutant: as above
+            L, D = self.examples_joint(A, Y, out)
+            return mean_over_examples(L, weights), share(D, weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
+        losses, D = [], np.empty_like(A) if out is None else out
+        for some, targets, room in pieces([A, Y, D], slice(1)):  # no-mutant: as above
+            L, room[...] = self.examples_joint(some, targets, room)
+            losses.append(L)
+        return mean_over_examples(np.concatenate(losses), weights), share(D, weights)
+
+    def examples_joint(self, A: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> tuple:
+        """L of each example, and D, its gradient in the logits, for the canonical activation.
+
+        Parameters
+        ----------
+        A : numpy.ndarray, shape (m, *output_shape)
+            Logits: what goes into the canonical activation.
+        Y : numpy.ndarray
+            Targets, as `prepare` gives them.
+        out : numpy.ndarray, of the shape of A, optional
+            Where to write D.
+
+        Returns
+        -------
+        L : numpy.ndarray, shape (m,)
+            The losses.
+        D : numpy.ndarray, of the shape of A
+            The gradients.
+
+        Raises
+        ------
+        NotImplementedError
+            If the loss has no canonical activation.
+
+        Examples
+        --------
+        >>> BinaryCrossEntropy().examples_joint(np.array([[40.0], [-40.0]]), np.array([[0.0], [1.0]]))
+        (array([40., 40.]), array([[ 1.],
+               [-1.]]))
         """
         raise NotImplementedError(f"{type(self).__name__} has no joint form")
 
@@ -1143,12 +1192,10 @@ class BinaryCrossEntropy(Loss):
         """D in the probabilities."""
         return binary_cross_entropy_gradient(Y_hat, self._smoothed(Y), out)
 
-    def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
-              out: np.ndarray | None = None) -> tuple:
-        """J and G_A = (σ(A) − Y)/m, from logits."""
+    def examples_joint(self, A: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> tuple:
+        """L, and D = σ(A) − Y, from logits."""
         Y = self._smoothed(Y)
-        J = mean_over_examples(sigmoid_cross_entropy(A, Y), weights)
-        return J, share(sigmoid_cross_entropy_gradient(A, Y, out), weights)  # eq-loss-sigmoid-joint
+        return sigmoid_cross_entropy(A, Y), sigmoid_cross_entropy_gradient(A, Y, out)
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
         """1 where the probability is at least ½, else 0; shape (m,) for one output.
@@ -1221,11 +1268,9 @@ class CategoricalCrossEntropy(Loss):
         """D in the probabilities."""
         return categorical_cross_entropy_gradient(Y_hat, self._smoothed(Y, Y_hat), out)
 
-    def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
-              out: np.ndarray | None = None) -> tuple:
-        """J and G_A = (Ŷ − Y)/m, from logits."""
-        L, D = softmax_cross_entropy(A, self._smoothed(Y, A), out)
-        return mean_over_examples(L, weights), share(D, weights)  # eq-loss-softmax-joint
+    def examples_joint(self, A: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> tuple:
+        """L, and D = Ŷ − Y, from logits."""
+        return softmax_cross_entropy(A, self._smoothed(Y, A), out)
 
     def decide(self, Y_hat: np.ndarray) -> np.ndarray:
         """The most probable class, the first one on ties, shape (m,)."""

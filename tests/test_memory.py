@@ -11,12 +11,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from slugnet.activation import ReLU, Sigmoid, Softmax, Tanh
-from slugnet.contract import Layer
+from slugnet.activation import (ELU, GELU, Elementwise, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus,
+                                Tanh)
+from slugnet.contract import Layer, Tape
 from slugnet.data import Stored, is_finite, take_rows
 from slugnet.layers import (Activation, BatchNormalization, Convolution, Dense, Dropout, Embedding, Flatten,
                             LayerNormalization, MaxPooling, MeanPooling)
-from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, Hinge, MeanSquaredError
+from slugnet.loss import (BinaryCrossEntropy, CategoricalCrossEntropy, Hinge, Huber, MeanAbsoluteError,
+                          MeanSquaredError)
 from slugnet.model import Callback, Model, _Learnt
 from slugnet.network import leaves
 from slugnet.optimizers import SGD, Adam, AdamW, RMSProp
@@ -48,6 +50,16 @@ def convolutional():
     return [Convolution(6, 5), BatchNormalization(), Activation(ReLU()), MeanPooling(2),
             Convolution(16, 5, activation=Tanh()), MaxPooling(2), Dropout(0.2), Flatten(),
             Dense(10, activation=Softmax())]
+
+
+class Clipped(Elementwise):
+    """Probabilities that a loss takes without its joint form."""
+
+    def __call__(self, A, out=None):
+        return np.clip(A, np.float32(0.05), np.float32(0.95), out=out)
+
+    def derivative(self, A, H, out=None):
+        return H == A
 
 
 OPTIMIZERS = {"SGD": lambda: SGD(0.01), "momentum": lambda: SGD(0.01, momentum=0.9), "Adam": lambda: Adam(1e-3),
@@ -124,6 +136,80 @@ def test_nor_does_a_large_dropout(traced, rate):
     model = Model([Dense(1000), Dropout(rate), Dense(10, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
     peaks = step_peaks(model, RNG.random((512, 20), dtype=np.float32), RNG.integers(0, 10, 512))
     assert max(peaks[1:]) <= 64 * KB, peaks
+
+
+ACTIVATIONS = [LeakyReLU(), Sigmoid(), Tanh(), Softplus(), ELU(), SiLU(), GELU(), GELU(exact=True), Softmax(), LogSoftmax()]
+LOSSES = {"squares": (MeanSquaredError(), None), "absolute values": (MeanAbsoluteError(), None), "Huber": (Huber(), None),
+          "yes or no": (BinaryCrossEntropy(), Sigmoid()), "smoothed": (BinaryCrossEntropy(0.1), Sigmoid()),
+          "probabilities": (BinaryCrossEntropy(), Clipped()), "classes": (CategoricalCrossEntropy(0.1), Softmax()),
+          "rows": (CategoricalCrossEntropy(), Softmax()), "scores": (Hinge(), None)}
+
+
+@pytest.mark.parametrize("shape", [(784,), (1, 28, 28)])
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_nor_does_an_activation_of_many_numbers(traced, activation, shape):
+    """Each array is a piece, of 16 kB; a formula may need several at a time."""
+    layers = [Dense(1000, activation=activation)] if len(shape) == 1 else [Convolution(6, 3, activation=activation), Flatten()]
+    model = Model([*layers, Dense(10, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
+    peaks = step_peaks(model, RNG.random((384, *shape), dtype=np.float32), RNG.integers(0, 10, 384))
+    assert max(peaks[1:]) <= 96 * KB, peaks
+
+
+class Deaf(SiLU):
+    """An activation that writes nowhere."""
+
+    def __call__(self, A, out=None):
+        return super().__call__(A)
+
+    def vjp(self, G, A, H, out=None):
+        return super().vjp(G, A, H)
+
+
+@pytest.mark.parametrize("shape", [(90,), (2, 9, 7)])
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, Deaf()], ids=repr)
+def test_pieces_of_a_batch_give_the_numbers_of_the_whole(monkeypatch, activation, shape):
+    rng, found = np.random.default_rng(0), []
+    A, G = rng.standard_normal((2, 20, *shape), dtype=np.float32)
+    for piece in (1 << 20, 100):
+        monkeypatch.setattr("slugnet.contract.PIECE", piece)
+        layer, tape = Activation(activation), Tape(train=True)
+        for values in (0 * A, A):
+            X = tape.buffer("the test", "X", A.shape, A.dtype)
+            X[...] = values
+            found.append((layer.forward(X, tape).copy(), layer.backward(G, tape).copy()))
+    assert all(np.array_equal(a, b) for a, b in zip(found[1], found[3]))
+    whole = activation(A)
+    assert np.allclose(found[3][0], whole, atol=1e-6) and np.allclose(found[3][1], activation.vjp(G, A, whole), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_nor_does_a_loss_of_many_outputs(traced, case):
+    loss, activation = LOSSES[case]
+    y = RNG.integers(0, 1000, 384) if case in ("classes", "scores") else RNG.random((384, 1000), dtype=np.float32)
+    y = y / y.sum(axis=1, keepdims=True) if case == "rows" else y
+    model = Model([Dense(20), Dense(1000, activation=activation)], loss=loss, seed=0)
+    peaks = step_peaks(model, RNG.random((384, 30), dtype=np.float32), y)
+    assert max(peaks[1:]) <= 96 * KB, peaks
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_pieces_of_a_batch_give_the_loss_of_the_whole(monkeypatch, case):
+    loss, activation = LOSSES[case]
+    y = RNG.integers(0, 30, 50) if case in ("classes", "scores") else RNG.random((50, 30), dtype=np.float32)
+    y = y / y.sum(axis=1, keepdims=True) if case == "rows" else y
+    found = []
+    for piece in (4096, 64):
+        monkeypatch.setattr("slugnet.loss.PIECE", piece)
+        monkeypatch.setattr("slugnet.contract.PIECE", piece)
+        model = Model([Dense(20), Dense(30, activation=activation)], loss=loss, seed=0).build((7,))
+        X = np.random.default_rng(1).random((50, 7), dtype=np.float32)
+        found.append((*model.loss_and_gradients(X, y, sample_weight=np.arange(50)), model.evaluate(X, y)))
+        A, Y = X[:, :1] - np.linspace(0.1, 0.9, 30, dtype=np.float32) ** 2, loss.prepare(y, 50, (30,), np.float32)
+        A = Clipped()(A)
+        found[-1] += loss(A, Y), loss.gradient(A, Y)
+    (J, g, logs, loss_of, D), (J2, g2, logs2, loss_of2, D2) = found
+    assert J == J2 and logs == logs2 and loss_of == loss_of2 and np.array_equal(D, D2)
+    assert all(np.array_equal(g[name], g2[name]) for name in g)
 
 
 @pytest.mark.parametrize("convert", [lambda X: X.astype(float), lambda X: (255 * X).astype(np.uint8), np.asfortranarray,
