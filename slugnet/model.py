@@ -15,12 +15,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
 
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
-from .component import Component, describe, require_instance, require_integer, require_number, revive
+from .component import Component, describe, require_instance, require_integer, require_list, require_number, revive
 from .contract import Layer, Penalty, Tape, aligned
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
@@ -309,10 +310,8 @@ class History(Sequence):
 # %% ../nbs/model.ipynb #5fbbe273
 def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
     """X as a numeric array of examples, whose values are not looked at."""
-    try:
-        X = X if isinstance(X, Stored) else Stored(X) if is_stored(X) else np.asarray(X)
-    except ValueError:
-        raise ValueError("X must be an array of numbers; got rows of different lengths") from None
+    if not isinstance(X, Stored):
+        X = Stored(X) if is_stored(X) else _array_of_numbers("X", X)
     if X.dtype.kind not in "biufc":
         raise TypeError(f"X must be numeric; got an array of dtype {X.dtype}")
     if len(X.shape) < 2:
@@ -325,6 +324,14 @@ def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
     return X
 
 
+def _array_of_numbers(name: str, values) -> np.ndarray:
+    """An array, or an error that names the argument."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be an array of numbers; got rows of different lengths") from None
+
+
 def _require_finite(X: np.ndarray) -> None:
     """Refuse NaN and infinity."""
     if not is_finite(X):
@@ -334,6 +341,8 @@ def _require_finite(X: np.ndarray) -> None:
 def _inputs_for(self, X) -> np.ndarray | Stored:
     """X, checked against the model: its shape, and the values that the first layer takes."""
     X = _examples_of(X, self.input_shape)
+    if X.dtype.kind == "c" != self.dtype.kind:
+        raise TypeError(f"X must be real for a model of {self.dtype}; got {X.dtype}")
     if isinstance(X, Stored):
         X.check = self._require_values
     else:
@@ -344,6 +353,10 @@ def _inputs_for(self, X) -> np.ndarray | Stored:
 def _require_values(self, X: np.ndarray) -> np.ndarray:
     """X, unless it has values that are not finite, or that the first layer does not take."""
     _require_finite(X)
+    if X.dtype.kind == "f" and X.dtype.itemsize > self.dtype.itemsize:  # no-mutant [>]: a look too many
+        largest = max(X.max(), -X.min())
+        if largest > np.finfo(self.dtype).max:
+            raise ValueError(f"X must fit into {self.dtype}; got values as large as {largest:.3g}")
     first = self._first_layer
     if first.takes_indices and X.dtype.kind not in "biu" and not _is_whole(X):
         raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
@@ -440,14 +453,19 @@ def _weights(sample_weight, m: int, dtype) -> np.ndarray | None:
     """Sample weights as an array of length m, or an error that names them."""
     if sample_weight is None:
         return None
-    w = np.asarray(sample_weight)
+    w = _array_of_numbers("sample_weight", sample_weight)
     if w.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight must be numeric; got dtype {w.dtype}")
     if w.shape != (m,):
         raise ValueError(f"sample_weight must have the shape ({m},); got {w.shape}")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise ValueError("sample_weight must be finite, not negative, and not all zero")
-    return w.astype(dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        fitting = w.astype(dtype)
+        if not (np.isfinite(fitting.sum()) and fitting.any()):
+            raise ValueError(f"sample_weight must fit into {np.dtype(dtype)}, as must its sum; "
+                             f"got values up to {w.max():.3g}")
+    return fitting
 
 # %% ../nbs/model.ipynb #b2cf50f0
 def build(self, input_shape: tuple) -> "Model":
@@ -475,11 +493,14 @@ def build(self, input_shape: tuple) -> "Model":
     """
     if self.is_built:
         raise ValueError(f"the model is built already, for input_shape={self.input_shape}; make a new one")
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    shape = (input_shape,) if isinstance(input_shape, Integral) else require_list("input_shape", input_shape)
     shape = tuple(require_integer("input_shape", n, minimum=1) for n in shape)
     chain = network.unrolled(self.layers)
     if not chain:
         raise ValueError("the model has no layers: add one")
+    for layer in chain[1:]:
+        if layer.takes_indices:
+            raise ValueError(f"layers: {layer!r} takes whole numbers, which no layer gives; it must be the first")
     _refuse_bound(self.layers)
     if hasattr(self.loss, "require_activation"):
         self.loss.require_activation(getattr(chain[-1], "activation", None))
@@ -627,6 +648,9 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     Y_hat = np.empty(shape, self.dtype) if out is None else require_instance("out", out, np.ndarray)
     if Y_hat.shape != shape:
         raise ValueError(f"out must have the shape of the predictions, {shape}; got {Y_hat.shape}")
+    if not (np.can_cast(self.dtype, Y_hat.dtype, "same_kind") and Y_hat.flags.writeable):
+        raise ValueError(f"out must be writeable and take {self.dtype}; got {Y_hat.dtype}"
+                         f"{'' if Y_hat.flags.writeable else ', read-only'}")
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
@@ -774,7 +798,7 @@ def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None,
         attribute ``takes_scores = True`` gets the predictions (m, *output_shape) instead of the decisions.
         Losses of classes always report the accuracy.
     sample_weight : array_like, shape (m,), optional
-        How much each example counts.
+        How much each example counts in the loss; metrics are not told.
     batch_size : int, optional
         How many rows at a time, as for `transform`.
 
@@ -875,11 +899,11 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         Share of the examples held out for validation, in [0, 1). The same examples stay held out in a later
         call with as many examples.
     validation_data : tuple, optional
-        (X, y) to validate on instead.
+        (X, y) or (X, y, sample_weight) to validate on instead.
     metrics : sequence of str or callable
         Measured after each epoch on both parts; see `evaluate`.
     sample_weight : array_like, shape (m,), optional
-        How much each example counts.
+        How much each example counts in the loss; metrics are not told.
     callbacks : sequence of Callback
         What is to happen between steps.
     progress : bool
@@ -946,18 +970,22 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     validation_split = require_number("validation_split", validation_split, minimum=0, below=1)
     if validation_split and validation_data is not None:
         raise ValueError("validation_split and validation_data: give one of them")
-    callbacks = [require_instance(f"callbacks[{i}]", c, Callback) for i, c in enumerate(callbacks)]
+    callbacks = [require_instance(f"callbacks[{i}]", c, Callback)
+                 for i, c in enumerate(require_list("callbacks", callbacks))]
     named = _metrics(metrics, self._require_loss(), always=False)
     X = _examples_of(X, self.input_shape)
     built = self if self.is_built else self._rehearse(X.shape[1:])
     X, Y, w = built._examples(X, y, sample_weight)
     if augment is not None:
-        first = X.read(slice(0, 1)) if isinstance(X, Stored) else X[:1]  # no-mutant: any examples will do
+        first = X.read(slice(0, 1)) if isinstance(X, Stored) else X[:1].copy()  # no-mutant [1]: any examples will do
         _augmented(augment, first, np.random.default_rng(0))  # no-mutant: any generator will do
     chosen = held = None
     if validation_split:
         chosen, out = split_indices(len(X), validation_split, self._generator(_SPLIT))
         held = X, Y, w, out
+        for part, use in ((chosen, "to learn from"), (out, "that validation_split holds out")):
+            if w is not None and not w[part].any():
+                raise ValueError(f"sample_weight must not be all zero in the part {use}")
     elif validation_data is not None:
         held = *built._held(validation_data), None
     del built
@@ -966,7 +994,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     if not self.is_built:
         self.build(X.shape[1:])
     for part in stored:
-        part.check = self._require_values if part.name == "X" else part.check
+        part.check = self._require_values if part.name.endswith("X") else part.check
     self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
@@ -1053,9 +1081,13 @@ def _held(self, validation_data) -> tuple:
         raise ValueError("validation_data must be (X, y) or (X, y, sample_weight); "
                          f"got {type(validation_data).__name__}")
     try:
-        return self._examples(*validation_data)
+        held = self._examples(*validation_data)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
+    for part in held[:2]:
+        if isinstance(part, Stored):
+            part.name = f"validation_data: {part.name}"
+    return held
 
 # %% ../nbs/model.ipynb #2e3f30ce
 def _train(self, plan, shuffle: bool, report) -> None:
@@ -1283,6 +1315,9 @@ def load(path, custom: Sequence[type] = ()) -> "Model":
     """
     from safetensors import SafetensorError, safe_open
 
+    for k, kind in enumerate(custom := require_list("custom", custom)):
+        if not isinstance(kind, type):
+            raise TypeError(f"custom[{k}] must be a class; got {kind!r} of type {type(kind).__name__}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -1393,12 +1428,19 @@ def astype(self, dtype) -> "Model":
     Model
         With its own parameters, and with nothing that the optimizer remembered.
 
+    Raises
+    ------
+    ValueError
+        If `dtype` is another.
+
     Examples
     --------
     >>> model = Model([layers.Dense(2)], seed=0).build((3,))
     >>> model.astype("float64").theta.dtype
     dtype('float64')
     """
+    if np.dtype(dtype) not in (np.float32, np.float64, np.complex128):
+        raise ValueError(f"dtype must be float32, float64 or complex128; got {dtype!r}")
     twin = copy.deepcopy(self)
     twin.dtype = np.dtype(dtype)
     if self.is_built:

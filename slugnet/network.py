@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .component import require_instance
+from .component import require_instance, require_list
 from .contract import ActivatedLayer, Layer, Penalty, Tape
 from .loss import Loss
 
@@ -155,7 +155,7 @@ class Network(Layer):
     Raises
     ------
     TypeError
-        If something in `layers` is no layer.
+        If `layers` is no list, or something in it no layer.
 
     Examples
     --------
@@ -166,7 +166,8 @@ class Network(Layer):
     """
 
     def __init__(self, layers: Sequence[Layer]):
-        self.layers = [require_instance(f"layers[{k}]", layer, Layer) for k, layer in enumerate(layers)]
+        self.layers = [require_instance(f"layers[{k}]", layer, Layer)
+                       for k, layer in enumerate(require_list("layers", layers))]
 
     def build(self, input_shape: tuple) -> tuple:
         """Fit each layer to the one before, and return the shape of the last one's output.

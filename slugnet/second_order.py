@@ -11,6 +11,7 @@ import numpy as np
 
 from .component import require_instance, require_integer, require_number
 from .model import Model
+from .network import leaves
 
 # %% auto #0
 __all__ = ['hessian_product', 'hessian', 'newton_direction', 'objective', 'conjugate_gradient', 'minimize']
@@ -224,7 +225,7 @@ def minimize(model: Model, X, y, sample_weight=None, steps: int = 200, memory: i
     ImportError
         If SciPy is not installed.
     ValueError, TypeError
-        If an argument does not fit; no parameter has changed then.
+        If an argument does not fit, or a layer has a constraint; no parameter has changed then.
     FloatingPointError
         If the loss ceases to be finite; no parameter has changed then.
 
@@ -245,7 +246,10 @@ def minimize(model: Model, X, y, sample_weight=None, steps: int = 200, memory: i
                      (("steps", steps), ("memory", memory)))
     tolerance = require_number("tolerance", tolerance, minimum=0)
     run = _scipy_minimize()
-    if not require_instance("model", model, Model).is_built:
+    for layer in leaves(require_instance("model", model, Model).layers):
+        if layer.constraint is not None:
+            raise ValueError(f"model: L-BFGS keeps no constraints; {layer!r} has one")
+    if not model.is_built:
         model.build(np.shape(X)[1:])
     at, losses = objective(model, X, y, sample_weight), []
     result = run(at, model.theta.astype(np.float64), jac=True, method="L-BFGS-B",

@@ -8,7 +8,8 @@ from slugnet.contract import Layer
 from slugnet.initializations import Normal, Uniform
 from slugnet.layers import Dense, Embedding
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
-from slugnet.model import Model, load
+from slugnet.data import split_indices
+from slugnet.model import Callback, Model, load
 from slugnet.optimizers import SGD, Adam, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
 
 RNG = np.random.default_rng(0)
@@ -35,6 +36,9 @@ BAD_EXAMPLES = {
     "X a vector": (X[0], y[:3], ValueError, ["X", "(3,)"]),
     "X ragged": ([[1.0], [1.0, 2.0]], y[:2], ValueError, ["X"]),
     "X None": (None, y, TypeError, ["X", "numeric"]),
+    "X complex": (X + 1j, y, TypeError, ["X", "real", "complex"]),
+    "X too large for float32": (1e300 * np.sign(X.astype(float)), y, ValueError, ["X", "float32", "1e+300"]),
+    "X as negative": (-1e39 * np.abs(X.astype(float)) - 1e39, y, ValueError, ["X", "float32"]),
 }
 
 BAD_SETTINGS = {
@@ -53,6 +57,12 @@ BAD_SETTINGS = {
     "weights too few": ({"sample_weight": [1.0]}, ValueError, ["sample_weight", "(8,)", "(1,)"]),
     "weights negative": ({"sample_weight": -np.ones(8)}, ValueError, ["sample_weight", "negative"]),
     "weights all zero": ({"sample_weight": np.zeros(8)}, ValueError, ["sample_weight", "zero"]),
+    "weights ragged": ({"sample_weight": [[1.0], [1.0, 2.0]]}, ValueError, ["sample_weight", "lengths"]),
+    "weights too small": ({"sample_weight": np.full(8, 1e-60)}, ValueError, ["sample_weight", "float32", "1e-60"]),
+    "weights too large": ({"sample_weight": np.full(8, 1e60)}, ValueError, ["sample_weight", "float32", "1e+60"]),
+    "their sum too large": ({"sample_weight": np.full(8, 2e38)}, ValueError, ["sample_weight", "sum", "2e+38"]),
+    "callbacks a callback": ({"callbacks": Callback()}, TypeError, ["callbacks", "list"]),
+    "callbacks None": ({"callbacks": None}, TypeError, ["callbacks", "list", "None"]),
     "callback a function": ({"callbacks": [print]}, TypeError, ["callbacks[0]", "Callback"]),
 }
 
@@ -232,3 +242,47 @@ def test_an_optimizer_may_be_exchanged_for_another_and_for_nothing_else(tmp_path
     with pytest.raises(TypeError, match="^optimizer must be"):
         model.optimizer = "adam"
     assert isinstance(model.optimizer, Adam) and model._memory["t"] == 2
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("part, words", [(0, "holds out"), (1, "learn from")])
+def test_weights_that_are_zero_in_one_part(part, words, built) -> None:
+    model = Model([Dense(3, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
+    w = np.zeros(8)
+    w[split_indices(8, 0.25, model._generator(1))[part]] = 1
+    theta = model.build((3,)).theta.copy() if built else None
+    assert_refused(lambda: model.fit(X, y, validation_split=0.25, sample_weight=w, progress=False), ValueError,
+                   ["sample_weight", words])
+    assert model.is_built is built and (not built or np.array_equal(model.theta, theta)) and len(model.history) == 0
+
+
+def test_an_augmentation_that_works_in_place_changes_no_data_of_the_user() -> None:
+    def turned(batch, rng):
+        batch *= -1
+        return batch
+    ours = X.copy()
+    ours.flags.writeable = False
+    fitted().fit(ours, y, augment=turned, epochs=2, progress=False)
+    assert np.array_equal(ours, X)
+
+
+@pytest.mark.parametrize("out, words", [(np.zeros((8, 3), int), ["out", "float32", "int"]), ("read-only", ["out", "read-only"])])
+def test_where_predictions_cannot_be_written(out, words) -> None:
+    if isinstance(out, str):
+        out = np.zeros((8, 3), np.float32)
+        out.flags.writeable = False
+    assert_refused(lambda: fitted().transform(X, out=out), ValueError, words)
+    assert not out.any()
+
+
+def test_what_no_model_can_become() -> None:
+    assert_refused(lambda: fitted().astype("int32"), ValueError, ["dtype", "float64", "int32"])
+    assert_refused(lambda: Model([Dense(1)]).build(3.5), TypeError, ["input_shape", "3.5"])
+    assert_refused(lambda: Model(Dense(1)), TypeError, ["layers", "list", "Dense"])
+    assert Model([Dense(1)]).build(np.int64(3)).input_shape == (3,) and fitted().astype(float).theta.dtype == float
+
+
+@pytest.mark.parametrize("custom, words", [(ReLU, ["custom", "list", "ReLU"]), ([ReLU()], ["custom[0]", "class"]), (None, ["custom"])])
+def test_classes_of_ones_own_are_given_as_a_list(tmp_path, custom, words) -> None:
+    fitted().save(tmp_path / "model.safetensors")
+    assert_refused(lambda: load(tmp_path / "model.safetensors", custom=custom), TypeError, words)
