@@ -377,7 +377,7 @@ def shrink(theta: np.ndarray, decayed: np.ndarray, share: float, work: np.ndarra
     theta : numpy.ndarray, shape (P,)
         θ, the parameters; they are changed.
     decayed : numpy.ndarray, shape (P,)
-        δ: 1 where weight decay applies, 0 elsewhere.
+        1 where weight decay applies, 0 elsewhere.
     share : float
         The share that goes.
     work : numpy.ndarray, shape (P,)
@@ -499,7 +499,7 @@ class Adadelta(Optimizer):
     rho : float
         Share that both averages keep, at least 0 and below 1.
     epsilon : float
-        δ, above 0; under both roots. Its root is the size of the first change.
+        δ, above 0; under both roots. √(δ/(1 − ρ)) is the size of the first change.
     weight_decay, clip_norm, clip_value : float
         As in `Optimizer`.
 
