@@ -104,6 +104,8 @@ class Activation(Component):
 class Elementwise(Activation):
     """An activation that acts on each entry alone: a subclass gives φ and its derivative.
 
+    One that makes arrays on the way sets ``cut = slice(None)``, if it needs to know nothing but the entries.
+
     Examples
     --------
     >>> class Cube(Elementwise):
@@ -114,8 +116,6 @@ class Elementwise(Activation):
     >>> Cube().vjp(np.array([10.0]), np.array([2.0]), np.array([8.0]))
     array([120.])
     """
-
-    cut = slice(None)
 
     def derivative(self, A: np.ndarray, H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """φ′ at A, where H = φ(A); `out` may be written, but need not be.
@@ -224,8 +224,6 @@ class ReLU(Elementwise):
     array([0., 0., 2.])
     """
 
-    cut = slice(0)  # no array is made besides `out`
-
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return relu(A, out)
 
@@ -307,6 +305,8 @@ class LeakyReLU(Elementwise):
     array([-0.25,  2.  ])
     """
 
+    cut = slice(None)
+
     def __init__(self, slope: float = 0.01):
         self.slope = require_number("slope", slope, minimum=0, below=1)
 
@@ -356,8 +356,6 @@ class Tanh(Elementwise):
     >>> Tanh()(np.array([0.0, 20.0]))
     array([0., 1.])
     """
-
-    cut = slice(0)  # no array is made besides `out`
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return np.tanh(A, out=out)  # eq-activation-tanh
@@ -448,6 +446,8 @@ class Sigmoid(Elementwise):
     array([0.5, 1. ])
     """
 
+    cut = slice(None)
+
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return sigmoid(A, out)
 
@@ -490,6 +490,8 @@ class Softplus(Elementwise):
     >>> Softplus()(np.array([0.0, 1000.0])).round(3)
     array([6.93e-01, 1.00e+03])
     """
+
+    cut = slice(None)
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return softplus(A, out)
@@ -570,6 +572,8 @@ class ELU(Elementwise):
     array([-0.5,  2. ])
     """
 
+    cut = slice(None)
+
     def __init__(self, alpha: float = 1.0):
         self.alpha = require_number("alpha", alpha, above=0)
 
@@ -644,6 +648,8 @@ class SiLU(Elementwise):
     >>> SiLU()(np.array([0.0, 2.0])).round(3)
     array([0.   , 1.762])
     """
+
+    cut = slice(None)
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return silu(A, out)
@@ -822,6 +828,8 @@ class GELU(Elementwise):
     >>> GELU()(np.array([0.0, 2.0])).round(3)
     array([0.   , 1.955])
     """
+
+    cut = slice(None)
 
     def __init__(self, exact: bool = False):
         self.exact = require_instance("exact", exact, bool)

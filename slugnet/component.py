@@ -156,7 +156,7 @@ def require_list(name: str, values) -> list:
     >>> require_list("names", ("a", "b"))
     ['a', 'b']
     """
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "shape", None) == ():
         raise TypeError(f"{name} must be a list; got {values!r} of type {type(values).__name__}")
     return list(values)
 

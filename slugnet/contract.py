@@ -190,18 +190,22 @@ class Tape(dict):
         return array
 
 # %% ../nbs/contract.ipynb #p1ece5a1
-PIECE = 4_096  # no-mutant: any length gives the same numbers
+#: How many numbers are few enough to be computed at once: 64 kB of float32.
+PIECE = 16_384  # no-mutant: any length will do
 
 
-def pieces(arrays: Sequence[np.ndarray], axes: slice = slice(None)) -> Iterator[Sequence[np.ndarray]]:
-    """Cut arrays alike into views of at most 4,096 numbers, as far as the axes allow.
+def pieces(arrays: Sequence[np.ndarray], axes: slice | Sequence[int] = slice(None),
+           most: int | None = None) -> Iterator[Sequence[np.ndarray]]:
+    """Cut arrays alike into views, so that those of the first are small, as far as the axes allow.
 
     Parameters
     ----------
     arrays : sequence of numpy.ndarray
         At least one. All have the axes along which is cut, of one length each.
-    axes : slice
+    axes : slice or sequence of int
         Which axes of the first array may be cut; all of them if not given.
+    most : int, optional
+        How many numbers of the first array are small enough; 16,384 if not given.
 
     Yields
     ------
@@ -210,22 +214,24 @@ def pieces(arrays: Sequence[np.ndarray], axes: slice = slice(None)) -> Iterator[
 
     Examples
     --------
-    >>> [part.shape for part, in pieces([np.zeros((3, 4096))])]
-    [(1, 4096), (1, 4096), (1, 4096)]
+    >>> [part.shape for part, in pieces([np.zeros((3, 16384))])]
+    [(1, 16384), (1, 16384), (1, 16384)]
     """
-    first = arrays[0]
-    allowed = [axis for axis in range(first.ndim)[axes] if first.shape[axis] > 1]
-    if first.size <= PIECE or not allowed:  # no-mutant [<=]: as above
+    first, most = arrays[0], PIECE if most is None else most
+    named = range(first.ndim)[axes] if isinstance(axes, slice) else axes
+    allowed = [axis for axis in named if first.shape[axis] > 1]
+    if first.size <= most or not allowed:  # no-mutant [<=]: as above
         yield arrays
         return
-    axis = max(allowed, key=lambda axis: abs(first.strides[axis]))  # no-mutant [max]: a matter of speed
-    length = max(1, PIECE * first.shape[axis] // first.size)  # no-mutant: as above
+    axis = max(allowed, key=lambda axis: abs(first.strides[axis]))  # no-mutant [max]: speed
+    length = max(1, most * first.shape[axis] // first.size)  # no-mutant: as above
     for start in range(0, first.shape[axis], length):
         part = (slice(None),) * axis + (slice(start, start + length),)
-        yield from pieces([array[part] for array in arrays], axes)
+        yield from pieces([array[part] for array in arrays], axes, most)
 
 
-def in_pieces(function: Callable, arrays: Sequence[np.ndarray], out: np.ndarray, axes: slice) -> np.ndarray:
+def in_pieces(function: Callable, arrays: Sequence[np.ndarray], out: np.ndarray,
+              axes: slice) -> np.ndarray:
     """Let a function fill `out`, a piece at a time.
 
     Parameters
@@ -242,7 +248,7 @@ def in_pieces(function: Callable, arrays: Sequence[np.ndarray], out: np.ndarray,
     Returns
     -------
     numpy.ndarray
-        What the function returned, if it was called once; else `out`.
+        What the function returned, where nothing may be cut; else `out`.
 
     Examples
     --------

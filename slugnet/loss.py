@@ -666,6 +666,12 @@ def class_hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | Non
     return D
 
 # %% ../nbs/loss.ipynb #a7d64468
+def _is_cut(Y_hat: np.ndarray, Y) -> bool:
+    """Whether predictions are many, and lie example after example, so that they are taken some rows at a time."""
+    return (Y_hat.size > PIECE and Y_hat.dtype.kind in "fc" and np.shape(Y)[:1] == Y_hat.shape[:1]
+            and Y_hat.strides[0] == max(Y_hat.strides))
+
+
 class Loss(Component):
     """A loss: of each example, L, and of a batch, its mean J. The loss alone divides by m.
 
@@ -795,7 +801,7 @@ class Loss(Component):
         numpy scalar
             J.
         """
-        if Y_hat.size <= PIECE:  # no-mutant: the same, without a loop
+        if not _is_cut(Y_hat, Y):  # no-mutant: the same, without a loop
             return mean_over_examples(self.examples(Y_hat, Y), weights)
         parts = pieces([Y_hat, Y], slice(1))  # no-mutant: any rows will do
         return mean_over_examples(np.concatenate([self.examples(*part) for part in parts]), weights)
@@ -820,7 +826,7 @@ class Loss(Component):
         numpy.ndarray, of the shape of Y_hat
             G.
         """
-        if Y_hat.size <= PIECE:  # no-mutant: as above
+        if not _is_cut(Y_hat, Y):  # no-mutant: as above
             return share(self.examples_gradient(Y_hat, Y, out), weights)
         D = np.empty_like(Y_hat) if out is None else out
         for some, targets, room in pieces([Y_hat, Y, D], slice(1)):  # no-mutant: as above
@@ -903,7 +909,7 @@ class Loss(Component):
         array([[ 0.5],
                [-0.5]])
         """
-        if A.size <= PIECE:  # no-mutant: as above
+        if not _is_cut(A, Y):  # no-mutant: as above
             L, D = self.examples_joint(A, Y, out)
             return mean_over_examples(L, weights), share(D, weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
         losses, D = [], np.empty_like(A) if out is None else out

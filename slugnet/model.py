@@ -352,16 +352,28 @@ def _inputs_for(self, X) -> np.ndarray | Stored:
 
 def _require_values(self, X: np.ndarray) -> np.ndarray:
     """X, unless it has values that are not finite, or that the first layer does not take."""
-    _require_finite(X)
-    if X.dtype.kind == "f" and X.dtype.itemsize > self.dtype.itemsize:  # no-mutant [>]: a look too many
-        largest = max(X.max(), -X.min())
-        if largest > np.finfo(self.dtype).max:
-            raise ValueError(f"X must fit into {self.dtype}; got values as large as {largest:.3g}")
+    if not _squares_fit(X, self.dtype):  # no-mutant: a shorter way to the same
+        _require_finite(X)
+        if X.dtype.kind == "f" and X.dtype.itemsize > self.dtype.itemsize:  # no-mutant: a look too many
+            largest = max(X.max(), -X.min())
+            if largest > np.finfo(self.dtype).max:
+                raise ValueError(f"X must fit into {self.dtype}; got values as large as {largest:.3g}")
     first = self._first_layer
     if first.takes_indices and X.dtype.kind not in "biu" and not _is_whole(X):
         raise ValueError(f"X must hold whole numbers for {first!r}; got dtype {X.dtype} with fractions")
     first.require_inputs(X)
     return X
+
+
+def _squares_fit(X: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether the sum of all squares says that X, of float64, is finite and fits into float32, if that is the dtype."""
+    if X.dtype.char != "d" or dtype.char != "f":
+        return False
+    if not X.flags.forc:
+        return False
+    flat = X.ravel("K")  # no-mutant: the order does not matter
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.vdot(flat, flat) <= float(np.finfo(np.float32).max) ** 2)  # no-mutant [<=]: the limit itself fits either way
 
 
 def _is_whole(X: np.ndarray) -> bool:
@@ -498,9 +510,6 @@ def build(self, input_shape: tuple) -> "Model":
     chain = network.unrolled(self.layers)
     if not chain:
         raise ValueError("the model has no layers: add one")
-    for layer in chain[1:]:
-        if layer.takes_indices:
-            raise ValueError(f"layers: {layer!r} takes whole numbers, which no layer gives; it must be the first")
     _refuse_bound(self.layers)
     if hasattr(self.loss, "require_activation"):
         self.loss.require_activation(getattr(chain[-1], "activation", None))
@@ -871,7 +880,9 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
         if metric == "accuracy" and loss.classifies:
             named["accuracy"] = accuracy
         elif callable(metric):
-            named[_metric_name(metric)] = metric
+            name = _metric_name(metric)
+            if name == "loss" or named.setdefault(name, metric) is not metric:
+                raise ValueError(f"metrics: the name {name!r} is taken; give the function another one")
         else:
             raise ValueError(f"metrics: {metric!r} is neither a function, nor 'accuracy' with a loss "
                              "of classes")
@@ -977,7 +988,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     built = self if self.is_built else self._rehearse(X.shape[1:])
     X, Y, w = built._examples(X, y, sample_weight)
     if augment is not None:
-        first = X.read(slice(0, 1)) if isinstance(X, Stored) else X[:1].copy()  # no-mutant [1]: any examples will do
+        first = X.read(slice(0, 1)) if isinstance(X, Stored) else X[:1].copy()  # no-mutant: any examples will do
         _augmented(augment, first, np.random.default_rng(0))  # no-mutant: any generator will do
     chosen = held = None
     if validation_split:
@@ -1084,7 +1095,7 @@ def _held(self, validation_data) -> tuple:
         held = self._examples(*validation_data)
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
-    for part in held[:2]:
+    for part in held:
         if isinstance(part, Stored):
             part.name = f"validation_data: {part.name}"
     return held
@@ -1275,9 +1286,14 @@ def save(self, path) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = to_bytes(arrays, metadata={"slugnet": json.dumps({"format": 1, **settings})})
     part = f"{os.fspath(path)}.part"
-    with open(part, "wb") as file:
-        file.write(content)
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.remove(part)
+        raise
 
 # %% ../nbs/model.ipynb #0110e733
 def load(path, custom: Sequence[type] = ()) -> "Model":
@@ -1431,7 +1447,7 @@ def astype(self, dtype) -> "Model":
     Raises
     ------
     ValueError
-        If `dtype` is another.
+        If `dtype` is none of these.
 
     Examples
     --------

@@ -427,13 +427,13 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
     if takes_joint_form(top, loss):
         A = top.affine(H, tape)
         G_A = tape.buffer_like(top, "G_A", A, A.dtype)
-        J, _ = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
+        J, G_A = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
         G = top.affine_backward(G_A, tape)
     else:
         Y_hat = top.forward(H, tape)
         J = loss(Y_hat, Y, weights)
         G = tape.buffer(loss, "G", Y_hat.shape, Y_hat.dtype)
-        loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
+        G = loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
         G = top.backward(G, tape)
     G = backpropagate(below, G, tape)
     return J + add_penalties(layers, tape, penalty), G

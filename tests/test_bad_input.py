@@ -53,6 +53,7 @@ BAD_SETTINGS = {
     "validation_data too wide": ({"validation_data": (np.hstack([X, X]), y)}, ValueError, ["validation_data", "X"]),
     "both validations": ({"validation_split": 0.2, "validation_data": (X, y)}, ValueError, ["validation_split"]),
     "unknown metric": ({"metrics": ["roc"]}, ValueError, ["metrics", "roc"]),
+    "metrics of one name": ({"metrics": [lambda t, p: 0, lambda t, p: 1]}, ValueError, ["metrics", "<lambda>", "taken"]),
     "metrics a string": ({"metrics": "accuracy"}, TypeError, ["metrics", "list"]),
     "weights too few": ({"sample_weight": [1.0]}, ValueError, ["sample_weight", "(8,)", "(1,)"]),
     "weights negative": ({"sample_weight": -np.ones(8)}, ValueError, ["sample_weight", "negative"]),
@@ -286,3 +287,11 @@ def test_what_no_model_can_become() -> None:
 def test_classes_of_ones_own_are_given_as_a_list(tmp_path, custom, words) -> None:
     fitted().save(tmp_path / "model.safetensors")
     assert_refused(lambda: load(tmp_path / "model.safetensors", custom=custom), TypeError, words)
+
+
+def test_a_path_that_is_a_folder_leaves_nothing_beside_it(tmp_path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    with pytest.raises(OSError):
+        fitted().save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..component import require_integer, require_number
-from ..contract import Layer, Tape
+from ..contract import Layer, Tape, pieces
 from .batch_normalization import input_gradient, inverse_deviation, mean_over, moments, sum_over
 
 # %% auto #0
@@ -116,6 +116,9 @@ def vector_jacobian(G_hat: np.ndarray, X_hat: np.ndarray, inverse: np.ndarray, a
     return input_gradient(G_hat, X_hat, mean, product, inverse, out)  # eq-layernorm-dX
 
 # %% ../../nbs/layers/layer-normalization.ipynb #523e6002
+_MOST = 65_536  # bytes of the means and deviations at a time # no-mutant: any number gives the same
+
+
 class LayerNormalization(Layer):
     """Standardise each example over its own features, then scale and shift: H = γ (X − μ) / √(σ² + δ) + β.
 
@@ -186,18 +189,22 @@ class LayerNormalization(Layer):
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """H for a batch X (m, ...)."""
-        page, axes = tape[self], feature_axes(self.axes, X.ndim)
+        axes, others = self._axes(X)
         X_hat = tape.buffer(self, "X_hat", X.shape, self.gamma.dtype)
-        _, _, page["inverse"] = standardize(X, axes, self.epsilon, out=X_hat)
         H = tape.buffer(self, "H", X.shape, X_hat.dtype)
-        np.multiply(X_hat, _spread(self.gamma, axes, X.ndim), out=H)
-        H += _spread(self.beta, axes, X.ndim)  # eq-layernorm-output
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(X.shape))
+        inverse = tape.buffer(self, "inverse", shape, X_hat.dtype)
+        gamma, beta = (_spread(parameter, axes, X.ndim) for parameter in (self.gamma, self.beta))
+        for room, x, x_hat, h in pieces([inverse, X, X_hat, H], others, _MOST // inverse.itemsize):  # no-mutant: as above
+            _, _, room[...] = standardize(x, axes, self.epsilon, out=x_hat)
+            np.multiply(x_hat, gamma, out=h)
+            h += beta  # eq-layernorm-output
         return H
 
     def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray | None:
         """Write dgamma and dbeta; return the gradient in X."""
-        page, axes = tape[self], feature_axes(self.axes, G.ndim)
-        X_hat, others = page["X_hat"], tuple(axis for axis in range(G.ndim) if axis not in axes)
+        page, (axes, others) = tape[self], self._axes(G)
+        X_hat = page["X_hat"]
         self.dbeta[...] = np.squeeze(sum_over(others, G), others)  # eq-layernorm-dbeta
         self.dgamma[...] = np.squeeze(sum_over(others, G, X_hat), others)  # eq-layernorm-dgamma
         if tape.end is self:
@@ -205,7 +212,15 @@ class LayerNormalization(Layer):
         G_hat = tape.buffer(self, "G_hat", G.shape, X_hat.dtype)
         np.multiply(G, _spread(self.gamma, axes, G.ndim), out=G_hat)  # eq-layernorm-dxhat
         G_in = tape.buffer(self, "G_in", G.shape, X_hat.dtype)
-        return vector_jacobian(G_hat, X_hat, page["inverse"], axes, out=G_in)
+        most = _MOST // X_hat.itemsize  # no-mutant: as above
+        for inverse, g_hat, x_hat, room in pieces([page["inverse"], G_hat, X_hat, G_in], others, most):
+            vector_jacobian(g_hat, x_hat, inverse, axes, out=room)
+        return G_in
+
+    def _axes(self, X: np.ndarray) -> tuple[tuple, tuple]:
+        """The axes of a batch that the means run over, and the others."""
+        axes = feature_axes(self.axes, X.ndim)
+        return axes, tuple(axis for axis in range(X.ndim) if axis not in axes)
 
 
 def _spread(parameter: np.ndarray, axes: tuple, number: int) -> np.ndarray:
