@@ -24,7 +24,7 @@ def limit_threads(number: int) -> None:
     torch.set_num_threads(number)
 
 
-def in_turns(functions: Sequence[Callable[[], None]], rounds: int = 7, seconds: float = 5.0) -> list[list[float]]:
+def in_turns(functions: Sequence[Callable[[], None]], rounds: int = 100, seconds: float = 5.0) -> list[list[float]]:
     """The seconds that each function takes, in rounds of all of them, after one that is not counted.
 
     Rounds stop early when `seconds` have passed, but not before the third.

@@ -46,7 +46,7 @@ def one_convolution() -> list[dict]:
 
     same_loss(float(np.sum(layer.forward(X, tape)[:2] ** 2)),
               (torch.nn.functional.conv2d(tX[:2], tW, tb, padding=1) ** 2).sum().item())
-    a, b, c_ = in_turns([ours, products, peer], rounds=7, seconds=12)
+    a, b, c_ = in_turns([ours, products, peer], seconds=12)
     work = "conv 3×3, 64→64 on 28×28, batch 64, both ways"
     return [{"work": work, "against": "its products", "goal": 1.25, **ratio(a, b)},
             {"work": work, "against": "torch", "goal": None, **ratio(a, c_)}]
