@@ -499,7 +499,8 @@ class Adadelta(Optimizer):
     rho : float
         Share that both averages keep, at least 0 and below 1.
     epsilon : float
-        δ, above 0; under both roots. √(δ/(1 − ρ)) is the size of the first change.
+        δ, above 0; under both roots. √(δ/(1 − ρ)) is the size of the first change, for a
+        gradient that is large beside it.
     weight_decay, clip_norm, clip_value : float
         As in `Optimizer`.
 
