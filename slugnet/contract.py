@@ -190,13 +190,13 @@ class Tape(dict):
         return array
 
 # %% ../nbs/contract.ipynb #p1ece5a1
-#: How many numbers are few enough to be computed at once: 64 kB of float32.
-PIECE = 16_384  # no-mutant: any length will do
+#: Arrays of so many bytes are small enough to be made at once.
+PIECE = 65_536  # no-mutant: any length will do
 
 
-def pieces(arrays: Sequence[np.ndarray], axes: slice | Sequence[int] = slice(None),
-           most: int | None = None) -> Iterator[Sequence[np.ndarray]]:
-    """Cut arrays alike into views, so that those of the first are small, as far as the axes allow.
+def pieces(arrays: Sequence[np.ndarray],
+           axes: slice | Sequence[int] = slice(None)) -> Iterator[Sequence[np.ndarray]]:
+    """Cut arrays alike into views, so that those of the first have at most 64 kB, as far as the axes allow.
 
     Parameters
     ----------
@@ -204,8 +204,6 @@ def pieces(arrays: Sequence[np.ndarray], axes: slice | Sequence[int] = slice(Non
         At least one. All have the axes along which is cut, of one length each.
     axes : slice or sequence of int
         Which axes of the first array may be cut; all of them if not given.
-    most : int, optional
-        How many numbers of the first array are small enough; 16,384 if not given.
 
     Yields
     ------
@@ -214,20 +212,20 @@ def pieces(arrays: Sequence[np.ndarray], axes: slice | Sequence[int] = slice(Non
 
     Examples
     --------
-    >>> [part.shape for part, in pieces([np.zeros((3, 16384))])]
+    >>> [part.shape for part, in pieces([np.zeros((3, 16384), np.float32)])]
     [(1, 16384), (1, 16384), (1, 16384)]
     """
-    first, most = arrays[0], PIECE if most is None else most
+    first = arrays[0]
     named = range(first.ndim)[axes] if isinstance(axes, slice) else axes
     allowed = [axis for axis in named if first.shape[axis] > 1]
-    if first.size <= most or not allowed:  # no-mutant [<=]: as above
+    if first.nbytes <= PIECE or not allowed:  # no-mutant [<=]: as above
         yield arrays
         return
     axis = max(allowed, key=lambda axis: abs(first.strides[axis]))  # no-mutant [max]: speed
-    length = max(1, most * first.shape[axis] // first.size)  # no-mutant: as above
+    length = max(1, PIECE * first.shape[axis] // first.nbytes)  # no-mutant: as above
     for start in range(0, first.shape[axis], length):
         part = (slice(None),) * axis + (slice(start, start + length),)
-        yield from pieces([array[part] for array in arrays], axes, most)
+        yield from pieces([array[part] for array in arrays], axes)
 
 
 def in_pieces(function: Callable, arrays: Sequence[np.ndarray], out: np.ndarray,
@@ -745,7 +743,7 @@ class ActivatedLayer(Layer):
             page["H"] = A
             return A
         H = tape.buffer_like(self, "H", A, A.dtype)
-        if A.size <= PIECE:  # no-mutant: a shorter way to the same
+        if A.nbytes <= PIECE:  # no-mutant: a shorter way to the same
             page["H"] = H = self.activation(A, out=H)  # eq-contract-halves
         else:
             page["H"] = H = in_pieces(self.activation, (A,), H, getattr(self.activation, "cut", slice(0)))
@@ -758,7 +756,7 @@ class ActivatedLayer(Layer):
             page["G_A"] = G
             return self.affine_backward(G, tape)
         G_A = tape.buffer_like(self, "G_A", page["A"], G.dtype)
-        if G.size <= PIECE:  # no-mutant: as above
+        if G.nbytes <= PIECE:  # no-mutant: as above
             G_A = self.activation.vjp(G, page["A"], page["H"], out=G_A)  # eq-contract-halves
         else:
             arrays = G, page["A"], page["H"]

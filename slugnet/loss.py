@@ -15,8 +15,8 @@ import numpy as np
 
 from .activation import ELU, GELU, Activation, Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU
 from .activation import Softmax, Softplus, Tanh, sigmoid
-from .component import Component, require_number
-from .contract import PIECE, pieces
+from .component import Component, require_array, require_number
+from .contract import PIECE, in_pieces, pieces
 
 # %% ../nbs/loss.ipynb #2ef5ec8e
 def mean_over_examples(L: np.ndarray, weights: np.ndarray | None = None):
@@ -668,7 +668,7 @@ def class_hinge_gradient(Y_hat: np.ndarray, Y: np.ndarray, out: np.ndarray | Non
 # %% ../nbs/loss.ipynb #a7d64468
 def _is_cut(Y_hat: np.ndarray, Y) -> bool:
     """Whether predictions are many, and lie example after example, so that they are taken some rows at a time."""
-    return (Y_hat.size > PIECE and Y_hat.dtype.kind in "fc" and np.shape(Y)[:1] == Y_hat.shape[:1]
+    return (Y_hat.nbytes > PIECE and Y_hat.dtype.kind in "fc" and np.shape(Y)[:1] == Y_hat.shape[:1]
             and Y_hat.strides[0] == max(Y_hat.strides))
 
 
@@ -829,9 +829,7 @@ class Loss(Component):
         if not _is_cut(Y_hat, Y):  # no-mutant: as above
             return share(self.examples_gradient(Y_hat, Y, out), weights)
         D = np.empty_like(Y_hat) if out is None else out
-        for some, targets, room in pieces([Y_hat, Y, D], slice(1)):  # no-mutant: as above
-            room[...] = self.examples_gradient(some, targets, room)
-        return share(D, weights)
+        return share(in_pieces(self.examples_gradient, (Y_hat, Y), D, slice(1)), weights)  # no-mutant [1]: as above
 
     def is_canonical(self, activation: Activation | None) -> bool:
         """Whether `activation` before this loss allows the joint form.
@@ -995,10 +993,7 @@ class Loss(Component):
 # %% ../nbs/loss.ipynb #a88c2c6d
 def _numeric(y, m: int) -> np.ndarray:
     """`y` as a finite numeric array of length m, or an error that names it."""
-    try:
-        y = np.asarray(y)
-    except ValueError:
-        raise ValueError("y must be an array of numbers; got rows of different lengths") from None
+    y = require_array("y", y)
     if y.dtype.kind not in "biuf":
         raise TypeError(f"y must be numeric; got an array of dtype {y.dtype}")
     if y.ndim == 0 or len(y) != m:

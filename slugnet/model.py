@@ -21,7 +21,8 @@ from types import MappingProxyType
 import numpy as np
 
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
-from .component import Component, describe, require_instance, require_integer, require_list, require_number, revive
+from .component import (Component, describe, require_array, require_instance, require_integer, require_list,
+                               require_number, revive)
 from .contract import Layer, Penalty, Tape, aligned
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
@@ -311,7 +312,7 @@ class History(Sequence):
 def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
     """X as a numeric array of examples, whose values are not looked at."""
     if not isinstance(X, Stored):
-        X = Stored(X) if is_stored(X) else _array_of_numbers("X", X)
+        X = Stored(X) if is_stored(X) else require_array("X", X)
     if X.dtype.kind not in "biufc":
         raise TypeError(f"X must be numeric; got an array of dtype {X.dtype}")
     if len(X.shape) < 2:
@@ -322,14 +323,6 @@ def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
         wanted = ", ".join(map(str, ("m", *input_shape)))
         raise ValueError(f"X must have the shape ({wanted}) that the model was built for; got {X.shape}")
     return X
-
-
-def _array_of_numbers(name: str, values) -> np.ndarray:
-    """An array, or an error that names the argument."""
-    try:
-        return np.asarray(values)
-    except ValueError:
-        raise ValueError(f"{name} must be an array of numbers; got rows of different lengths") from None
 
 
 def _require_finite(X: np.ndarray) -> None:
@@ -367,9 +360,7 @@ def _require_values(self, X: np.ndarray) -> np.ndarray:
 
 def _squares_fit(X: np.ndarray, dtype: np.dtype) -> bool:
     """Whether the sum of all squares says that X, of float64, is finite and fits into float32, if that is the dtype."""
-    if X.dtype.char != "d" or dtype.char != "f":
-        return False
-    if not X.flags.forc:
+    if X.dtype.char != "d" or dtype.char != "f" or not X.flags.forc:
         return False
     flat = X.ravel("K")  # no-mutant: the order does not matter
     with np.errstate(over="ignore", invalid="ignore"):
@@ -465,7 +456,7 @@ def _weights(sample_weight, m: int, dtype) -> np.ndarray | None:
     """Sample weights as an array of length m, or an error that names them."""
     if sample_weight is None:
         return None
-    w = _array_of_numbers("sample_weight", sample_weight)
+    w = require_array("sample_weight", sample_weight)
     if w.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight must be numeric; got dtype {w.dtype}")
     if w.shape != (m,):
@@ -1004,8 +995,9 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     before = _Before(self) if stored else None
     if not self.is_built:
         self.build(X.shape[1:])
-    for part in stored:
-        part.check = self._require_values if part.name.endswith("X") else part.check
+    for inputs in (X, held[0] if held else None):  # no-mutant: the rehearsed copy would check as well, but stay in memory
+        if isinstance(inputs, Stored):
+            inputs.check = self._require_values
     self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above

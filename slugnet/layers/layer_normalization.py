@@ -116,9 +116,6 @@ def vector_jacobian(G_hat: np.ndarray, X_hat: np.ndarray, inverse: np.ndarray, a
     return input_gradient(G_hat, X_hat, mean, product, inverse, out)  # eq-layernorm-dX
 
 # %% ../../nbs/layers/layer-normalization.ipynb #523e6002
-_MOST = 65_536  # bytes of the means and deviations at a time # no-mutant: any number gives the same
-
-
 class LayerNormalization(Layer):
     """Standardise each example over its own features, then scale and shift: H = γ (X − μ) / √(σ² + δ) + β.
 
@@ -195,7 +192,7 @@ class LayerNormalization(Layer):
         shape = tuple(1 if axis in axes else n for axis, n in enumerate(X.shape))
         inverse = tape.buffer(self, "inverse", shape, X_hat.dtype)
         gamma, beta = (_spread(parameter, axes, X.ndim) for parameter in (self.gamma, self.beta))
-        for room, x, x_hat, h in pieces([inverse, X, X_hat, H], others, _MOST // inverse.itemsize):  # no-mutant: as above
+        for room, x, x_hat, h in pieces([inverse, X, X_hat, H], others):
             _, _, room[...] = standardize(x, axes, self.epsilon, out=x_hat)
             np.multiply(x_hat, gamma, out=h)
             h += beta  # eq-layernorm-output
@@ -212,8 +209,7 @@ class LayerNormalization(Layer):
         G_hat = tape.buffer(self, "G_hat", G.shape, X_hat.dtype)
         np.multiply(G, _spread(self.gamma, axes, G.ndim), out=G_hat)  # eq-layernorm-dxhat
         G_in = tape.buffer(self, "G_in", G.shape, X_hat.dtype)
-        most = _MOST // X_hat.itemsize  # no-mutant: as above
-        for inverse, g_hat, x_hat, room in pieces([page["inverse"], G_hat, X_hat, G_in], others, most):
+        for inverse, g_hat, x_hat, room in pieces([page["inverse"], G_hat, X_hat, G_in], others):
             vector_jacobian(g_hat, x_hat, inverse, axes, out=room)
         return G_in
 
