@@ -39,7 +39,7 @@ check: .venv/dev  ## what must hold besides the tests: exports, cleaning, number
 	@status=0; run() { echo "$$*"; $(BIN)/"$$@" || status=1; }; \
 	run python nbs/_tools/notebooks.py check; \
 	run python nbs/_tools/ledger.py; \
-	run ruff check --quiet --no-cache --select E4,E7,E9,F --ignore E721 slugnet tests nbs/_tools setup.py; \
+	run ruff check --quiet --no-cache --select E4,E7,E9,F --ignore E721 slugnet tests nbs/_tools benchmarks setup.py; \
 	run python nbs/_tools/site.py --if-stale; \
 	run python nbs/_tools/site.py --check-links; \
 	exit $$status

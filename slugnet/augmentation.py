@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .component import Component, require_integer, require_number
+from .component import Component, require_integer, require_list, require_number
 from .data import minibatches
 
 # %% auto #0
@@ -109,7 +109,8 @@ class Augmentation(Component):
         self.flip, self.noise = bool(flip), require_number("noise", noise, minimum=0)
         self.image_shape = image_shape
         if image_shape is not None:
-            self.image_shape = [require_integer("image_shape", n, minimum=1) for n in image_shape]
+            self.image_shape = [require_integer("image_shape", n, minimum=1)
+                                for n in require_list("image_shape", image_shape)]
 
     def __call__(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Changed copies of the images X, (m, c, h, w) or rows of `image_shape`, in the shape of X."""

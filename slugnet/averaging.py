@@ -111,6 +111,7 @@ class AverageParameters(Callback, Component):
         self.decay = decay if decay is None else require_number("decay", decay, minimum=0, below=1)
         self.start = require_integer("start", start, minimum=0)
         self.theta, self.steps = None, 0
+        self._begun = None
 
     def on_train_begin(self, model: Model) -> None:
         """Refuse a model that is not the one averaged so far.
@@ -121,6 +122,21 @@ class AverageParameters(Callback, Component):
             If it has another number of parameters.
         """
         self._require_fit(model)
+
+    def on_epoch_begin(self, model: Model, epoch: int) -> None:
+        """Note where the epoch begins, in case that the model returns there."""
+        average = None if self.theta is None else self.theta.copy()
+        self._begun = model.theta.copy(), average, self.steps
+
+    def on_epoch_end(self, model: Model, epoch: int, logs: dict) -> None:
+        """The epoch stands."""
+        self._begun = None
+
+    def on_train_end(self, model: Model, logs: dict) -> None:
+        """Forget the steps of an epoch that failed, after which the model has the parameters with which it began."""
+        if self._begun is not None and np.array_equal(self._begun[0], model.theta):
+            _, self.theta, self.steps = self._begun
+        self._begun = None
 
     def on_batch_end(self, model: Model, step: int, logs: dict) -> None:
         """Let the new place enter the average."""
@@ -160,6 +176,7 @@ class AverageParameters(Callback, Component):
         require_instance("model", model, Model)
         if self.theta is None:
             raise ValueError(f"nothing was averaged yet: {self.steps} steps were seen, and start={self.start}")
+        model._require_built()
         self._require_fit(model)
         model.theta[...] = self.theta
 
@@ -182,7 +199,8 @@ class AverageParameters(Callback, Component):
         TypeError, ValueError
             As `apply`.
         """
-        before = require_instance("model", model, Model).theta.copy()
+        require_instance("model", model, Model)._require_built()
+        before = model.theta.copy()
         self.apply(model)
         try:
             yield model

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .component import require_instance, require_integer, require_number
-from .contract import Layer, Tape
+from .component import require_instance, require_integer, require_list, require_number
+from .contract import Layer, Tape, require_names, require_views
 
 # %% auto #0
 __all__ = ['CheckError', 'relative_error', 'verify', 'central_difference', 'complex_step', 'check_layer', 'check_model']
@@ -302,19 +302,34 @@ class _Twin:
 
     def __init__(self, layer: Layer, input_shape: tuple, rng: np.random.Generator, train: bool, seed: int):
         self.layer, self.train, self.seed = copy.deepcopy(layer), train, seed
-        self.output_shape = tuple(self.layer.build(input_shape))
+        shape = self.layer.build(input_shape)
+        if not isinstance(shape, tuple):
+            raise CheckError(f"build must return a tuple, the shape of one output; got {shape!r}")
+        self.output_shape = shape
         self.theta, self.state = np.zeros(self.layer.size), np.zeros(self.layer.state_size)
-        self.layer.bind(self.theta, np.empty(self.layer.size), self.state)
+        self.vectors = self.theta, np.empty(self.layer.size), self.state
+        self.layer.bind(*self.vectors)
         self.layer.initialize(rng)
+        self.require(require_names)
+        self.require(require_views, *self.vectors)
         self.theta += 0.1 * rng.standard_normal(self.theta.shape)
 
     def forward(self, theta: np.ndarray, X: np.ndarray, tape: Tape) -> np.ndarray:
         """The outputs; a pass that starts from the first state and, in the gradient, from NaN."""
         dtype = np.result_type(theta, X, float)
         self.grad = np.full(theta.shape, np.nan, dtype)
-        self.layer.bind(theta.astype(dtype), self.grad, self.state.astype(dtype))
+        self.vectors = theta.astype(dtype), self.grad, self.state.astype(dtype)
+        self.layer.bind(*self.vectors)
         tape.rng = np.random.default_rng(self.seed)
         return self.layer.forward(X if X.dtype.kind in "biu" else X.astype(dtype, copy=False), tape)
+
+    def require(self, rule: Callable, *vectors: np.ndarray) -> None:
+        """Raise a CheckError if the layer breaks a rule of the contract; what only looks like a layer is not asked."""
+        try:
+            if isinstance(self.layer, Layer):
+                rule(self.layer, *vectors)
+        except ValueError as error:
+            raise CheckError(str(error).removeprefix(f"{self.layer!r}: ")) from None
 
     def product(self, theta: np.ndarray, X: np.ndarray, G: np.ndarray):
         """The sum of the outputs, each times its entry of G."""
@@ -343,10 +358,12 @@ def _gradients(twin: _Twin, X: np.ndarray, G: np.ndarray, is_end: bool) -> tuple
         G_in = twin.layer.backward(gradient, tape)
     if not np.array_equal(inputs, X) or not np.array_equal(gradient, G):
         raise CheckError("forward or backward changed the array that it was given")
+    twin.require(require_views, *twin.vectors)
+    if not twin.train and not np.array_equal(twin.vectors[2], twin.state):
+        raise CheckError("forward changed the state, though the pass was none of training")
     for name, gradient in twin.parts(twin.grad):
         if np.isnan(gradient).any():
-            raise CheckError(f"the gradient of {name} is NaN: unwritten (self.d{name}[...] = writes it, "
-                             f"self.d{name} = does not), or added to what stood there")
+            raise CheckError(f"the gradient of {name} is NaN: unwritten, or added to what stood there")
     return twin.grad, G_in
 
 
@@ -425,7 +442,8 @@ def check_layer(layer: Layer, input_shape: tuple, batch: int = 3, seed: int = 0,
     ------
     CheckError
         If a gradient is wrong, has another shape than what it belongs to, or was left unwritten; if an
-        output has another shape than `build` said; if an argument was changed; if a pass
+        output has another shape than `build` said; if a parameter, a gradient or the state was replaced instead of
+        written, or a name is taken; if the state changes outside training; if an argument was changed; if a pass
         on another tape disturbs it, or it writes on the tape beside the pages; if `forward` is not analytic, or random
         otherwise than by `tape.rng`.
     TypeError, ValueError
@@ -439,7 +457,7 @@ def check_layer(layer: Layer, input_shape: tuple, batch: int = 3, seed: int = 0,
     """
     _require_layer(layer)
     require_number("limit", limit, above=0)
-    shape = tuple(require_integer("input_shape", n, minimum=1) for n in input_shape)
+    shape = tuple(require_integer("input_shape", n, minimum=1) for n in require_list("input_shape", input_shape))
     rng = np.random.default_rng(seed)
     batch = require_integer("batch", batch, minimum=1)
     X = rng.standard_normal((batch, *shape)) if inputs is None else _batch(inputs, shape)

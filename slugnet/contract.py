@@ -5,17 +5,18 @@
 # %% ../nbs/contract.ipynb #9c841c95
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
-from .component import Component, require_instance
+from .component import Component, require_optional
 
 # %% auto #0
-__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'Penalty', 'Constraint', 'regularize',
-           'ActivatedLayer']
+__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'require_names', 'require_views', 'Penalty',
+           'Constraint', 'regularize', 'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -529,6 +530,72 @@ class Layer(Component):
         bound = {"is_bound", *self.shapes, *("d" + name for name in self.shapes), *self.state_shapes}
         return {key: value for key, value in self.__dict__.items() if key not in bound}
 
+# %% ../nbs/contract.ipynb #c0a71e02
+def require_names(layer: Layer) -> None:
+    """Refuse parameters and states whose names are taken.
+
+    Parameters
+    ----------
+    layer : Layer
+        Built.
+
+    Raises
+    ------
+    ValueError
+        If a name is that of an attribute of every layer, of an argument of the constructor, or occurs twice.
+
+    Examples
+    --------
+    >>> layer = Layer()
+    >>> layer.shapes = {"size": (3,)}
+    >>> require_names(layer)
+    Traceback (most recent call last):
+    ValueError: Layer(): 'size' cannot be the name of a parameter; it is taken
+    """
+    names = [*layer.shapes, *("d" + name for name in layer.shapes), *layer.state_shapes]
+    arguments = inspect.signature(type(layer)).parameters
+    for k, name in enumerate(names):
+        if hasattr(Layer, name) or name in arguments or name in names[:k]:
+            raise ValueError(f"{layer!r}: {name!r} cannot be the name of a parameter; it is taken")
+
+
+def require_views(layer: Layer, theta: np.ndarray, grad: np.ndarray, state: np.ndarray) -> None:
+    """Refuse a layer of which a parameter, gradient or state is no view any more.
+
+    Parameters
+    ----------
+    layer : Layer
+        Bound to the vectors.
+    theta, grad, state : numpy.ndarray
+        The vectors, or longer ones of which they are parts.
+
+    Raises
+    ------
+    ValueError
+        If an attribute is something else; the message names it.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> layer, vectors = Dense(1), (np.zeros(3), np.zeros(3), np.zeros(0))
+    >>> shape = layer.build((2,))
+    >>> layer.bind(*vectors)
+    >>> layer.W = np.ones((2, 1))
+    >>> require_views(layer, *vectors)
+    Traceback (most recent call last):
+    ValueError: Dense(1, activation=Identity()): W is no view of the model's vector any more; write self.W[...] = …
+    """
+    for part in layer.layers:
+        require_views(part, theta, grad, state)
+    if layer.layers:
+        return
+    for vector, shapes, prefix in ((theta, layer.shapes, ""), (grad, layer.shapes, "d"), (state, layer.state_shapes, "")):
+        for name in shapes:
+            view = getattr(layer, prefix + name)
+            if not isinstance(view, np.ndarray) or view.size and not np.may_share_memory(view, vector):
+                raise ValueError(f"{layer!r}: {prefix}{name} is no view of the model's vector any more; write "
+                                 f"self.{prefix}{name}[...] = …")
+
 # %% ../nbs/contract.ipynb #7c1e0a02
 class Penalty(Component):
     """A function Ω of the weights that is added to the loss.
@@ -651,7 +718,7 @@ def regularize(layer, penalty: Penalty | None = None, constraint: Constraint | N
     Raises
     ------
     TypeError
-        If one of them is something else.
+        If one of them is something else, or no constructor of the layer takes it: a saved model would lose it.
 
     Examples
     --------
@@ -662,8 +729,12 @@ def regularize(layer, penalty: Penalty | None = None, constraint: Constraint | N
     >>> layer.penalty
     L2(strength=0.1)
     """
-    layer.penalty = penalty if penalty is None else require_instance("penalty", penalty, Penalty)
-    layer.constraint = constraint if constraint is None else require_instance("constraint", constraint, Constraint)
+    for name, wish in (("penalty", penalty), ("constraint", constraint)):
+        takes = any(name in inspect.signature(kind.__init__).parameters for kind in type(layer).__mro__)
+        if wish is not None and not takes:
+            raise TypeError(f"{type(layer).__name__} takes no {name}: its constructor has no such argument")
+    layer.penalty = require_optional("penalty", penalty, Penalty)
+    layer.constraint = require_optional("constraint", constraint, Constraint)
 
 # %% ../nbs/contract.ipynb #a19c2d6b
 class ActivatedLayer(Layer):

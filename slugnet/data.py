@@ -590,7 +590,8 @@ def is_stored(X) -> bool:
     Parameters
     ----------
     X : object
-        Anything. Tables of pandas, whose rows are not chosen by their position, count as being in memory.
+        Anything. Tables of pandas, whose rows are not chosen by their position, and sparse matrices, which
+        `require_array` refuses, count as being in memory.
 
     Returns
     -------
@@ -604,7 +605,8 @@ def is_stored(X) -> bool:
     if isinstance(X, np.ndarray):
         return isinstance(X, np.memmap)
     by_rows = isinstance(getattr(X, "dtype", None), np.dtype) and hasattr(X, "__getitem__")
-    return by_rows and len(getattr(X, "shape", ())) > 0 and not hasattr(X, "iloc")
+    is_other = hasattr(X, "iloc") or hasattr(X, "toarray")
+    return by_rows and len(getattr(X, "shape", ())) > 0 and not is_other
 
 # %% ../nbs/data.ipynb #fc1db1af
 _PIECE = 1 << 15  # bytes # no-mutant: any length gives the same numbers

@@ -133,6 +133,8 @@ class RangeTest:
         For each step its rate, the loss of its minibatch before the step, and the smoothed loss.
     suggestion : float or None
         A rate to begin with; None if the loss never fell.
+    is_open : bool
+        Whether the smoothed loss is smallest at the last rate: then larger rates may serve as well.
 
     Examples
     --------
@@ -144,6 +146,7 @@ class RangeTest:
         self.rates, self.losses = rates, losses
         self.smoothed = smoothed(losses)
         self.suggestion = suggested(rates, self.smoothed)
+        self.is_open = bool(self.smoothed[-1] == self.smoothed.min()) and self.suggestion is not None
 
     def plot(self, ax=None):
         """Draw losses and suggestion over the rates with matplotlib.
@@ -171,15 +174,20 @@ class RangeTest:
         ax.semilogx(self.rates, self.losses, "o", **dots)
         ax.semilogx(self.rates, self.smoothed, "-", color=PALETTE[1], label="smoothed")  # no-mutant: drawing
         if self.suggestion is not None:  # no-mutant: drawing
-            ax.axvline(self.suggestion, color=INK, linestyle="--", label=f"suggestion, {self.suggestion:.2g}")
+            ax.axvline(self.suggestion, color=INK, linestyle="--", label=f"suggestion, {self._words(2)}")
         top = max(self.losses[0], self.smoothed.max())  # no-mutant: drawing
         ax.set(xlabel="learning rate", ylabel="loss", ylim=(0, 1.1 * top))  # no-mutant: drawing
         ax.legend()
         return fig
 
     def __repr__(self):
-        suggestion = "none" if self.suggestion is None else f"{self.suggestion:.3g}"
-        return f"RangeTest({len(self.rates)} rates to {self.rates[-1]:.3g}, suggestion {suggestion})"
+        return f"RangeTest({len(self.rates)} rates to {self.rates[-1]:.3g}, suggestion {self._words(3)})"
+
+    def _words(self, digits: int) -> str:
+        """The suggestion as text."""
+        if self.suggestion is None:
+            return "none"
+        return f"{self.suggestion:.{digits}g}" + (" or more" if self.is_open else "")
 
 # %% ../nbs/learning-rate.ipynb #482dec69
 def learning_rate_range_test(model: Model, X, y, lowest: float = 1e-5, highest: float = 10.0, steps: int = 100,

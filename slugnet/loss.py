@@ -33,11 +33,18 @@ def mean_over_examples(L: np.ndarray, weights: np.ndarray | None = None):
     -------
     numpy scalar
 
+    Raises
+    ------
+    ValueError
+        If there is not one loss for each example.
+
     Examples
     --------
     >>> float(mean_over_examples(np.array([1.0, 4.0]), np.array([2.0, 1.0])))
     2.0
     """
+    if L.ndim != 1:
+        raise ValueError(f"a loss must give each example one number, shape (m,); got the shape {L.shape}")
     if weights is None:
         return np.add.reduce(L) / len(L)  # eq-loss-mean
     return np.sum(weights * L) / np.sum(weights)  # eq-loss-weighted
@@ -672,11 +679,24 @@ def _is_cut(Y_hat: np.ndarray, Y) -> bool:
             and Y_hat.strides[0] == max(Y_hat.strides))
 
 
+def _written(result, out: np.ndarray) -> np.ndarray:
+    """`out`, into which a result is copied that was not written there."""
+    if result is not out:
+        out[...] = result
+    return out
+
+
+def _place(kind: type, name: str) -> int:
+    """How far up among the bases of a class a method is defined; 0 for the class itself."""
+    return next(k for k, base in enumerate(kind.__mro__) if name in vars(base))
+
+
 class Loss(Component):
     """A loss: of each example, L, and of a batch, its mean J. The loss alone divides by m.
 
     A subclass defines `prepare`, `examples` and `examples_gradient`, and with a canonical activation
-    `examples_joint`. Of a large batch, these get some rows at a time.
+    `examples_joint`. Of a large batch, these get some rows at a time. A subclass of a loss that redefines one of the
+    former, but not the joint form, has none.
 
     Attributes
     ----------
@@ -686,6 +706,8 @@ class Loss(Component):
         Whether the targets are classes.
     refuses : tuple of type
         Activations that give what the loss cannot take, such as negative numbers for probabilities.
+    threshold : float
+        Where a single output decides between two classes: for class 1 from there on.
 
     Examples
     --------
@@ -704,6 +726,13 @@ class Loss(Component):
     canonical: type | None = None
     classifies: bool = False
     refuses: tuple = ()
+    threshold: float = 0.5
+    _joint_holds = True
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        joint = _place(cls, "examples_joint")
+        cls._joint_holds = all(joint <= _place(cls, name) for name in ("examples", "examples_gradient"))
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """Check the targets of m examples and bring them to the form that the other methods take.
@@ -826,10 +855,12 @@ class Loss(Component):
         numpy.ndarray, of the shape of Y_hat
             G.
         """
-        if not _is_cut(Y_hat, Y):  # no-mutant: as above
-            return share(self.examples_gradient(Y_hat, Y, out), weights)
         D = np.empty_like(Y_hat) if out is None else out
-        return share(in_pieces(self.examples_gradient, (Y_hat, Y), D, slice(1)), weights)  # no-mutant [1]: as above
+        if _is_cut(Y_hat, Y):  # no-mutant: as above
+            in_pieces(self.examples_gradient, (Y_hat, Y), D, slice(1))  # no-mutant [1]: as above
+        else:
+            _written(self.examples_gradient(Y_hat, Y, D), D)
+        return share(D, weights)
 
     def is_canonical(self, activation: Activation | None) -> bool:
         """Whether `activation` before this loss allows the joint form.
@@ -842,14 +873,15 @@ class Loss(Component):
         Returns
         -------
         bool
-            True for an instance of `canonical`, and of no subclass.
+            True for an instance of `canonical`, and of no subclass, unless the loss is a subclass that redefines
+            `examples` or `examples_gradient` without the joint form.
 
         Examples
         --------
         >>> BinaryCrossEntropy().is_canonical(Sigmoid()), BinaryCrossEntropy().is_canonical(Softmax())
         (True, False)
         """
-        return self.canonical is not None and type(activation) is self.canonical
+        return self._joint_holds and self.canonical is not None and type(activation) is self.canonical
 
     def require_activation(self, activation: Activation | None) -> None:
         """Refuse the last activation of a model if its outputs are none that the loss can take.
@@ -868,11 +900,11 @@ class Loss(Component):
         --------
         >>> CategoricalCrossEntropy().require_activation(ReLU())
         Traceback (most recent call last):
-        ValueError: CategoricalCrossEntropy takes probabilities, and ReLU() gives none; end the model in Softmax()
+        ValueError: CategoricalCrossEntropy takes probabilities such as Softmax() gives, not what ReLU() does
         """
         if type(activation) in self.refuses:
-            raise ValueError(f"{type(self).__name__} takes probabilities, and {activation!r} gives none; "
-                             f"end the model in {self.canonical.__name__}()")
+            raise ValueError(f"{type(self).__name__} takes probabilities such as {self.canonical.__name__}() gives, "
+                             f"not what {activation!r} does")
 
     def joint(self, A: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
               out: np.ndarray | None = None) -> tuple:
@@ -907,10 +939,11 @@ class Loss(Component):
         array([[ 0.5],
                [-0.5]])
         """
+        D = np.empty_like(A) if out is None else out
         if not _is_cut(A, Y):  # no-mutant: as above
-            L, D = self.examples_joint(A, Y, out)
-            return mean_over_examples(L, weights), share(D, weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
-        losses, D = [], np.empty_like(A) if out is None else out
+            L, found = self.examples_joint(A, Y, D)
+            return mean_over_examples(L, weights), share(_written(found, D), weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
+        losses = []
         for some, targets, room in pieces([A, Y, D], slice(1)):  # no-mutant: as above
             L, room[...] = self.examples_joint(some, targets, room)
             losses.append(L)
@@ -1138,7 +1171,7 @@ class Huber(Loss):
         return huber_error_gradient(Y_hat, Y, self.delta, out)
 
 # %% ../nbs/loss.ipynb #a53c61de
-_NO_PROBABILITIES = (Identity, ReLU, LeakyReLU, Tanh, ELU, SiLU, GELU, LogSoftmax)
+_NO_PROBABILITIES = (Identity, ReLU, LeakyReLU, Tanh, Softplus, ELU, SiLU, GELU, LogSoftmax)
 
 # %% ../nbs/loss.ipynb #667835d5
 class BinaryCrossEntropy(Loss):
@@ -1167,7 +1200,7 @@ class BinaryCrossEntropy(Loss):
 
     canonical = Sigmoid
     classifies = True
-    refuses = (*_NO_PROBABILITIES, Softplus)
+    refuses = _NO_PROBABILITIES
 
     def __init__(self, label_smoothing: float = 0.0):
         self.label_smoothing = require_number("label_smoothing", label_smoothing, minimum=0, below=1)
@@ -1206,7 +1239,7 @@ class BinaryCrossEntropy(Loss):
         >>> BinaryCrossEntropy().decide(np.array([[0.25], [0.5]])).tolist()
         [0, 1]
         """
-        return super().decide((Y_hat.real >= 0.5).astype(np.intp))
+        return super().decide((Y_hat.real >= self.threshold).astype(np.intp))
 
 # %% ../nbs/loss.ipynb #204bcf97
 class CategoricalCrossEntropy(Loss):
@@ -1237,7 +1270,7 @@ class CategoricalCrossEntropy(Loss):
 
     canonical = Softmax
     classifies = True
-    refuses = _NO_PROBABILITIES
+    refuses = (*_NO_PROBABILITIES, Sigmoid)
 
     def __init__(self, label_smoothing: float = 0.0):
         self.label_smoothing = require_number("label_smoothing", label_smoothing, minimum=0, below=1)
@@ -1285,7 +1318,8 @@ class CategoricalCrossEntropy(Loss):
 class Hinge(Loss):
     """L = max(0, 1 − yŷ) for one score, L = max(0, 1 + the strongest rival's score − ŷ_c) for one of K classes.
 
-    Its predictions are scores: the layer before needs no activation.
+    Its predictions are scores: the layer before needs no activation. Labels of one score may be −1 and 1, or 0 and 1;
+    decisions are 0 and 1 in either case.
 
     References
     ----------
@@ -1298,6 +1332,7 @@ class Hinge(Loss):
     """
 
     classifies = True
+    threshold = 0.0
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """−1 or 1, shape (m, 1), for one output; else class indices, shape (m,).
@@ -1334,7 +1369,7 @@ class Hinge(Loss):
         >>> Hinge().decide(np.array([[-0.5], [0.5]])).tolist(), Hinge().decide(np.array([[1.0, 3.0, 2.0]])).tolist()
         ([0, 1], [1])
         """
-        return (Y_hat[:, 0].real >= 0).astype(np.intp) if Y_hat.shape[1] == 1 else Y_hat.real.argmax(axis=1)
+        return (Y_hat[:, 0].real >= self.threshold).astype(np.intp) if Y_hat.shape[1] == 1 else Y_hat.real.argmax(axis=1)
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """Class indices, shape (m,)."""

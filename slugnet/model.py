@@ -22,8 +22,8 @@ import numpy as np
 
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import (Component, describe, require_array, require_instance, require_integer, require_list,
-                               require_number, revive)
-from .contract import Layer, Penalty, Tape, aligned
+                               require_number, require_optional, revive)
+from .contract import Layer, Penalty, Tape, aligned, require_views
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
@@ -317,8 +317,8 @@ def _examples_of(X, input_shape: tuple | None) -> np.ndarray | Stored:
         raise TypeError(f"X must be numeric; got an array of dtype {X.dtype}")
     if len(X.shape) < 2:
         raise ValueError(f"X must have one row for each example, shape (m, ...); got shape {X.shape}")
-    if len(X) == 0:
-        raise ValueError(f"X must hold at least one example; got shape {X.shape}")
+    if 0 in X.shape:
+        raise ValueError(f"X must hold at least one example, of at least one number; got shape {X.shape}")
     if input_shape is not None and X.shape[1:] != input_shape:
         wanted = ", ".join(map(str, ("m", *input_shape)))
         raise ValueError(f"X must have the shape ({wanted}) that the model was built for; got {X.shape}")
@@ -487,7 +487,8 @@ def build(self, input_shape: tuple) -> "Model":
     Raises
     ------
     ValueError
-        If the model is built, has no layers, or a layer does not fit the one before.
+        If the model is built, has no layers, or a layer does not fit the one before or cannot be initialized;
+        the model is then as before.
 
     Examples
     --------
@@ -504,11 +505,17 @@ def build(self, input_shape: tuple) -> "Model":
     _refuse_bound(self.layers)
     if hasattr(self.loss, "require_activation"):
         self.loss.require_activation(getattr(chain[-1], "activation", None))
-    self.output_shape = self._network.build(shape)
-    self.input_shape = shape
-    self._first_layer = chain[0]  # it says which inputs it takes, and ends the backward pass
-    self._allocate()
-    self._network.initialize(self._generator(_INITIAL))
+    before = _Before(self)
+    try:
+        self.output_shape = self._network.build(shape)
+        self.input_shape = shape
+        self._first_layer = chain[0]  # it says which inputs it takes, and ends the backward pass
+        self._allocate()
+        self._network.initialize(self._generator(_INITIAL))
+        require_views(self._network, self.theta, self.grad, self.state)
+    except Exception:
+        before.put_back()
+        raise
     return self
 
 
@@ -847,7 +854,16 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int, chosen=None) -> dic
             scores.append(np.array(Y_hat))
     truth, decision = np.concatenate(truths), np.concatenate(decisions)
     seen = {name: np.concatenate(scores) if name in scored else decision for name in metrics}
-    return {"loss": total / mass, **{name: float(metric(truth, seen[name])) for name, metric in metrics.items()}}
+    return {"loss": total / mass, **{name: _measured(name, metric, truth, seen[name]) for name, metric in metrics.items()}}
+
+
+def _measured(name: str, metric: Callable, truth: np.ndarray, seen: np.ndarray) -> float:
+    """A metric of true and predicted decisions, or its error, which says whose it is."""
+    try:
+        return float(metric(truth, seen))
+    except Exception as error:
+        error.add_note(f"in the metric {name!r}, given arrays of the shapes {truth.shape} and {seen.shape}")
+        raise
 
 
 def _whole(metric: Callable) -> Callable:
@@ -872,7 +888,7 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
             named["accuracy"] = accuracy
         elif callable(metric):
             name = _metric_name(metric)
-            if name == "loss" or named.setdefault(name, metric) is not metric:
+            if name == "loss" or name.startswith("val_") or named.setdefault(name, metric) is not metric:
                 raise ValueError(f"metrics: the name {name!r} is taken; give the function another one")
         else:
             raise ValueError(f"metrics: {metric!r} is neither a function, nor 'accuracy' with a loss "
@@ -925,8 +941,8 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     Raises
     ------
     ValueError, TypeError
-        If an argument does not fit, or a batch of stored data does not; the model is then as before. So it is
-        after any error in reading stored data.
+        If an argument does not fit, or a batch of stored data or what `augment` gives does not; the model is then
+        as before. So it is after any error in reading stored data or in `augment`.
     FloatingPointError
         If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
     OSError
@@ -948,7 +964,7 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         except KeyboardInterrupt:
             report.interrupted(len(self.history))
         except Exception:
-            if any(part.failed for part in plan.stored):
+            if any(part.failed for part in plan.fallible):
                 plan.before.put_back()
             raise
         finally:
@@ -975,13 +991,14 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     callbacks = [require_instance(f"callbacks[{i}]", c, Callback)
                  for i, c in enumerate(require_list("callbacks", callbacks))]
     named = _metrics(metrics, self._require_loss(), always=False)
-    X = _examples_of(X, self.input_shape)
-    built = self if self.is_built else self._rehearse(X.shape[1:])
-    X, Y, w = built._examples(X, y, sample_weight)
+    built, X, Y, w = self._rehearsed(X, y, sample_weight)
     if augment is not None:
-        first = X.read(slice(0, 1)) if isinstance(X, Stored) else X[:1].copy()  # no-mutant: any examples will do
-        _augmented(augment, first, np.random.default_rng(0))  # no-mutant: any generator will do
+        augment, some = _Augmenting(augment), slice(0, 2)  # no-mutant: any examples will do
+        first = X.read(some) if isinstance(X, Stored) else X[some].copy()
+        augment(built, first, np.random.default_rng(0))  # no-mutant: any generator will do
     chosen = held = None
+    if validation_split and len(X) < 2:
+        raise ValueError(f"validation_split takes at least 2 examples, one to hold out; X has {len(X)}")
     if validation_split:
         chosen, out = split_indices(len(X), validation_split, self._generator(_SPLIT))
         held = X, Y, w, out
@@ -991,8 +1008,8 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     elif validation_data is not None:
         held = *built._held(validation_data), None
     del built
-    stored = [part for part in (X, Y, *(held or ())) if isinstance(part, Stored)]
-    before = _Before(self) if stored else None
+    fallible = [part for part in (X, Y, augment, *(held or ())) if isinstance(part, (Stored, _Augmenting))]
+    before = _Before(self) if fallible else None
     if not self.is_built:
         self.build(X.shape[1:])
     for inputs in (X, held[0] if held else None):  # no-mutant: the rehearsed copy would check as well, but stay in memory
@@ -1002,8 +1019,13 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
     return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
-                 callbacks=callbacks, augment=augment, stored=stored, before=before, begun=begun,
+                 callbacks=callbacks, augment=augment, fallible=fallible, before=before, begun=begun,
                  kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
+
+
+def _beside_slots(optimizer: Optimizer, memory: dict) -> dict:
+    """What an optimizer remembers beside its slots: the number of steps, and what a class of the user's may add."""
+    return {name: value for name, value in memory.items() if name not in ("decayed", *optimizer.slots, *optimizer.scratch)}
 
 
 class _Learnt:
@@ -1026,8 +1048,7 @@ class _Learnt:
             self.file.write(vector)
         optimizer = self.model.optimizer
         self.kind = None if self.model._memory is None else type(optimizer)
-        self.rest = {name: copy.deepcopy(value) for name, value in (self.model._memory or {}).items()
-                     if name not in ("decayed", *optimizer.slots, *optimizer.scratch)}
+        self.rest = copy.deepcopy(_beside_slots(optimizer, self.model._memory or {}))
 
     def put_back(self) -> None:
         """Make it what it was. An optimizer of another class, which came since, has nothing to remember."""
@@ -1041,10 +1062,11 @@ class _Learnt:
 
 
 class _Before:
-    """A model as it is, with its layers, to be put back."""
+    """A model as it is, with its layers and the settings of its optimizer, to be put back."""
 
     def __init__(self, model: "Model"):
-        self.parts = [(part, dict(vars(part))) for part in (model, model._network, *leaves(model.layers))]
+        self.parts = [(part, dict(vars(part)))
+                      for part in (model, model.optimizer, model._network, *leaves(model.layers))]
         self.generators = [(generator, generator.bit_generator.state)
                            for generator in (model._shuffler, model._noise, model._augmenter)]
         self.history, self.epochs = model.history, len(model.history)
@@ -1062,14 +1084,48 @@ class _Before:
         del self.history._epochs[self.epochs:]
 
 
-def _augmented(augment: Callable, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What `augment` makes of the inputs X, of the same shape, or an error that names it."""
-    if not callable(augment):
-        raise TypeError(f"augment must be callable with inputs and a generator; got {augment!r}")
-    changed = np.asarray(augment(X, rng))
-    if changed.shape != X.shape:
-        raise ValueError(f"augment must keep the shape of the inputs, {X.shape}; it gave {changed.shape}")
-    return changed
+class _Augmenting:
+    """An augmentation, of which every result is checked; `failed` says whether it raised an error or did not fit."""
+
+    def __init__(self, augment: Callable):
+        if not callable(augment):
+            raise TypeError(f"augment must be callable with inputs and a generator; got {augment!r}")
+        self.augment, self.failed = augment, False
+
+    def __call__(self, model: "Model", X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What it makes of the inputs X: of the same shape, and such as the model takes."""
+        try:
+            changed = np.asarray(self.augment(X, rng))
+            if changed.shape != X.shape:
+                raise ValueError(f"augment must keep the shape of the inputs, {X.shape}; it gave {changed.shape}")
+            if changed.dtype.kind not in ("biufc" if model.dtype.kind == "c" else "biuf"):
+                raise TypeError(f"augment must give numbers for a model of {model.dtype}; it gave {changed.dtype}")
+            return self._fitting(model, changed)
+        except Exception:
+            self.failed = True
+            raise
+
+    @staticmethod
+    def _fitting(model: "Model", X: np.ndarray) -> np.ndarray:
+        """X, or an error that says who made it."""
+        try:
+            return model._require_values(X)
+        except ValueError as error:
+            raise ValueError(f"augment gave other inputs than the model takes: {error}") from None
+
+
+def _rehearsed(self, X, y, sample_weight) -> tuple:
+    """The model itself, or if it is not built a copy that is, and the examples, checked against it."""
+    X = _examples_of(X, self.input_shape)
+    built = self if self.is_built else self._rehearse(X.shape[1:])
+    return built, *built._examples(X, y, sample_weight)
+
+
+def _adopt(self, X, y, sample_weight=None) -> None:
+    """Build the model for examples that fit it; nothing changes if they do not."""
+    _, X, _, _ = self._rehearsed(X, y, sample_weight)
+    if not self.is_built:
+        self.build(X.shape[1:])
 
 
 def _rehearse(self, input_shape: tuple) -> "Model":
@@ -1138,14 +1194,14 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
         weight = len(rows) if plan.w is None else float(plan.w[rows].sum())
         J = self._step(plan, rows, tapes, step, weight)
         if not math.isfinite(J):
-            raise FloatingPointError(f"the loss became {J} in epoch {epoch}, step {step}; the parameters are those "
+            raise FloatingPointError(f"the loss became {J} in epoch {epoch + 1}, step {step + 1}; the parameters are those "
                                      "with which the epoch began: try a smaller learning_rate")
         total, mass = total + weight * J, mass + weight
         for callback in plan.callbacks:
             callback.on_batch_end(self, step, {"loss": J})
         report.step(J)
     if not is_finite(self.theta):
-        raise FloatingPointError(f"a parameter became infinite or NaN in epoch {epoch}, step {step}; the parameters "
+        raise FloatingPointError(f"a parameter became infinite or NaN in epoch {epoch + 1}; the parameters "
                                  "are those with which the epoch began: try a smaller learning_rate")
     return total / mass
 
@@ -1162,7 +1218,7 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     X, Y, layers = plan.X, self._targets_at(plan.Y, rows, tape), self._network.layers
     if plan.augment is not None:
         X = X.read(rows) if isinstance(X, Stored) else X[rows]
-        X, rows = _augmented(plan.augment, X, self._augmenter), slice(None)
+        X, rows = plan.augment(self, X, self._augmenter), slice(None)
     X = self._batch(X, rows, tape)
     J, _ = network.loss_and_gradient(layers, self.loss, X, Y, tape, w, self.penalty)
     for callback in plan.callbacks:
@@ -1252,7 +1308,7 @@ def save(self, path) -> None:
     NotFittedError
         If the model has no parameters yet.
     TypeError
-        If a part of the model cannot be described.
+        If a part of the model cannot be described, or its numbers are complex.
 
     Examples
     --------
@@ -1266,6 +1322,8 @@ def save(self, path) -> None:
     from safetensors.numpy import save as to_bytes
 
     self._require_built()
+    if self.dtype.kind == "c":
+        raise TypeError(f"a model of {self.dtype} cannot be saved; astype gives one of real numbers")
     arrays = dict(self._named(self.theta)) | {f"state.{i}": s for i, s in enumerate([self.state]) if s.size}
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
@@ -1273,9 +1331,11 @@ def save(self, path) -> None:
                 "shuffler": self._shuffler.bit_generator.state, "noise": self._noise.bit_generator.state,
                 "augmenter": self._augmenter.bit_generator.state, "penalty": describe(self.penalty)}
     if self._memory is not None:
-        settings["t"] = self._memory["t"]
+        rest = _beside_slots(self.optimizer, self._memory)
+        settings["t"] = rest.pop("t")
+        settings["memory"] = {name: describe(value) for name, value in rest.items()}
         arrays |= {f"optimizer.{name}": self._memory[name] for name in self.optimizer.slots}
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = to_bytes(arrays, metadata={"slugnet": json.dumps({"format": 1, **settings})})
     part = f"{os.fspath(path)}.part"
     try:
@@ -1336,7 +1396,7 @@ def load(path, custom: Sequence[type] = ()) -> "Model":
         raise ValueError(f"path: {path} is a safetensors file, but not one of slugnet's")
     try:
         return _restore(json.loads(metadata["slugnet"]), arrays, custom)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"path: {path} does not describe a model of slugnet: {error}") from None
 
 # %% ../nbs/model.ipynb #40700b7d
@@ -1359,7 +1419,9 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
     if model.state.size:
         _fill(model.state, "state.0", arrays)
     if "t" in settings:
-        model._remembered()["t"] = settings["t"]
+        model._remembered()["t"] = require_integer("t", settings["t"], minimum=0)
+        rest = _beside_slots(model.optimizer, model._memory)
+        model._memory |= {name: value for name, value in settings.get("memory", {}).items() if name in rest}
         for name in model.optimizer.slots:
             _fill(model._memory[name], f"optimizer.{name}", arrays)
     for logs in settings["history"]:
@@ -1372,7 +1434,7 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
 
 def _stored(name: str, shape: tuple, dtype, arrays: dict) -> np.ndarray:
     """The stored array of that name, if it is there and fits."""
-    if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != dtype:
+    if name not in arrays or arrays[name].shape != tuple(shape) or arrays[name].dtype != dtype:
         raise ValueError(f"the array {name!r} of shape {shape} and dtype {dtype} is missing or differs")
     return arrays[name]
 
@@ -1542,14 +1604,14 @@ class Model:
                  seed: int | None = None, dtype="float32", penalty: Penalty | None = None):
         self._network = Network(layers)
         refuse_repeats(self.layers)
-        self.loss = loss if loss is None else require_instance("loss", loss, Loss)
+        self.loss = require_optional("loss", loss, Loss)
         self.optimizer = SGD() if optimizer is None else optimizer
         self.seed = seed if seed is None else require_integer("seed", seed, minimum=0)
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         self.dtype = np.dtype(dtype)
         self._entropy = np.random.SeedSequence(seed).entropy
-        self.penalty = penalty if penalty is None else require_instance("penalty", penalty, Penalty)
+        self.penalty = require_optional("penalty", penalty, Penalty)
         self._shuffler, self._noise = self._generator(_SHUFFLE), self._generator(_NOISE)
         self._augmenter = self._generator(_AUGMENT)
         self.input_shape = self.output_shape = self._memory = None
@@ -1615,7 +1677,8 @@ class Model:
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
     _inputs_for, _require_values, _batch, _rows, _rows_at_once = _inputs_for, _require_values, _batch, _rows, _rows_at_once
     _targets, _targets_at, _remembered = _targets, _targets_at, _remembered
-    _examples, _evaluate, _plan, _rehearse, _held = _examples, _evaluate, _plan, _rehearse, _held
+    _examples, _evaluate, _plan, _held = _examples, _evaluate, _plan, _held
+    _rehearse, _rehearsed, _adopt = _rehearse, _rehearsed, _adopt
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
 
 # %% ../nbs/model.ipynb #0e67b112

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .component import require_instance, require_list
-from .contract import ActivatedLayer, Layer, Penalty, Tape
+from .contract import ActivatedLayer, Layer, Penalty, Tape, require_names
 from .loss import Loss
 
 # %% auto #0
-__all__ = ['feedforward', 'backpropagate', 'leaves', 'refuse_repeats', 'Network', 'unrolled', 'takes_joint_form', 'penalized',
+__all__ = ['feedforward', 'backpropagate', 'leaves', 'unrolled', 'refuse_repeats', 'Network', 'takes_joint_form', 'penalized',
            'add_penalties', 'constrain', 'loss_and_gradient', 'mean_loss']
 
 # %% ../nbs/backpropagation.ipynb #62d75cd6
@@ -109,6 +109,33 @@ def leaves(layers: Sequence[Layer]) -> list[Layer]:
     return found
 
 
+def unrolled(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers in a row, with those of a `Network` in its place.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Layers, some of which may be networks.
+
+    Returns
+    -------
+    list of Layer
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> unrolled([Network([Dense(4), Dense(3)]), Dense(2)])
+    [Dense(4, activation=Identity()), Dense(3, activation=Identity()), Dense(2, activation=Identity())]
+    """
+    chain = []
+    for layer in layers:
+        if type(layer) is Network:
+            chain += unrolled(layer.layers)
+        else:
+            chain.append(layer)
+    return chain
+
+
 def refuse_repeats(layers: Sequence[Layer]) -> None:
     """Refuse layers among which one object occurs twice, also inside another.
 
@@ -191,7 +218,12 @@ class Network(Layer):
         shape, self.layer_shapes = tuple(input_shape), []
         for k, layer in enumerate(self.layers):
             try:
+                if layer.takes_indices and unrolled(self.layers[:k]):
+                    raise ValueError("it takes indices, which no layer gives: it must come first")
                 shape = layer.build(shape)
+                if not isinstance(shape, tuple):
+                    raise ValueError(f"build must return a tuple, the shape of one output; got {shape!r}")
+                require_names(layer)
             except ValueError as error:
                 raise ValueError(f"layer {k}, {layer!r}: {error}") from None
             self.layer_shapes.append(shape)
@@ -210,9 +242,34 @@ class Network(Layer):
             layer.bind(theta[part], grad[part], state[at_state:(at_state := at_state + layer.state_size)])
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Let each layer write its first values, in order."""
-        for layer in self.layers:
-            layer.initialize(rng)
+        """Let each layer write its first values, in order.
+
+        Raises
+        ------
+        ValueError
+            If one cannot; the message names it.
+        """
+        for k, layer in enumerate(self.layers):
+            try:
+                layer.initialize(rng)
+            except ValueError as error:
+                raise ValueError(f"layer {k}, {layer!r}: {error}") from None
+
+    @property
+    def takes_indices(self) -> bool:
+        """Whether the first layer takes indices."""
+        return any(first.takes_indices for first in unrolled(self.layers)[:1])
+
+    def require_inputs(self, X: np.ndarray) -> None:
+        """Ask the first layer whether it can take the inputs.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
+        for first in unrolled(self.layers)[:1]:
+            first.require_inputs(X)
 
     def parameters(self) -> Iterator[tuple[str, tuple, bool]]:
         """Name, shape and whether it is decayed, of each parameter, in the order of θ."""
@@ -229,33 +286,6 @@ class Network(Layer):
         return backpropagate(self.layers, G, tape)
 
 # %% ../nbs/backpropagation.ipynb #af67d6a3
-def unrolled(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers in a row, with those of a `Network` in its place.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        Layers, some of which may be networks.
-
-    Returns
-    -------
-    list of Layer
-
-    Examples
-    --------
-    >>> from slugnet.layers import Dense
-    >>> unrolled([Network([Dense(4), Dense(3)]), Dense(2)])
-    [Dense(4, activation=Identity()), Dense(3, activation=Identity()), Dense(2, activation=Identity())]
-    """
-    chain = []
-    for layer in layers:
-        if type(layer) is Network:
-            chain += unrolled(layer.layers)
-        else:
-            chain.append(layer)
-    return chain
-
-
 def takes_joint_form(top: Layer, loss: Loss) -> bool:
     """Whether the last layer ends in the canonical activation of the loss.
 
@@ -269,7 +299,8 @@ def takes_joint_form(top: Layer, loss: Loss) -> bool:
     Returns
     -------
     bool
-        True for an `ActivatedLayer` with the loss's canonical activation.
+        True for an `ActivatedLayer` with the loss's canonical activation, and with no `forward` or `backward` of
+        its own.
 
     Examples
     --------
@@ -279,7 +310,9 @@ def takes_joint_form(top: Layer, loss: Loss) -> bool:
     >>> takes_joint_form(Dense(3, Softmax()), CategoricalCrossEntropy())
     True
     """
-    return isinstance(top, ActivatedLayer) and loss.is_canonical(top.activation)
+    if not isinstance(top, ActivatedLayer) or not loss.is_canonical(top.activation):
+        return False
+    return type(top).forward is ActivatedLayer.forward and type(top).backward is ActivatedLayer.backward
 
 # %% ../nbs/backpropagation.ipynb #21b3336d
 def penalized(layers: Sequence[Layer], penalty: Penalty | None = None) -> list[tuple]:

@@ -21,6 +21,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from .component import require_integer
+
 # %% ../nbs/plot.ipynb #6bd06b85
 def light(colour: str) -> np.ndarray:
     """The amounts of red, green and blue light of a colour.
@@ -247,12 +249,19 @@ def learning_curves(history: Mapping[str, list], ax=None):
     -------
     matplotlib.figure.Figure
 
+    Raises
+    ------
+    ValueError
+        If there is no loss in it, as before the first epoch.
+
     Examples
     --------
     >>> fig = learning_curves({"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]})
     >>> len(fig.axes[0].lines)
     2
     """
+    if not isinstance(history, Mapping) or not len(history.get("loss", ())):
+        raise ValueError(f"history must hold the losses of at least one epoch; got {history!r}")
     metrics = [name for name in history if name != "loss" and not name.startswith("val_")]
     groups = [["loss"], metrics] if metrics and ax is None else [["loss"]]
     if ax is None:
@@ -362,10 +371,10 @@ def _square(matrix, labels: Sequence | None) -> tuple[np.ndarray, list[str]]:
     return C, [str(label) for label in labels]
 
 # %% ../nbs/plot.ipynb #9a614b56
-def _scores(Y_hat: np.ndarray) -> np.ndarray:
+def _scores(Y_hat: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     """By how much each class is ahead of the others: (m, classes), from predictions (m, n_out)."""
     if Y_hat.shape[1] == 1:
-        return np.hstack([0.5 - Y_hat, Y_hat - 0.5])
+        return np.hstack([threshold - Y_hat, Y_hat - threshold])
     others = np.repeat(Y_hat[:, None, :], Y_hat.shape[1], axis=1)
     others[:, np.arange(Y_hat.shape[1]), np.arange(Y_hat.shape[1])] = -np.inf
     return Y_hat - others.max(axis=2)
@@ -382,11 +391,11 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
     X : array_like, shape (m, 2)
         Inputs of the examples.
     y : array_like, shape (m,)
-        Their classes, as integers from 0.
+        Their classes, as `fit` takes them.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure if not given.
     points : int
-        How finely the plane is scanned, in points a side.
+        How finely the plane is scanned, in points a side, at least 2.
 
     Returns
     -------
@@ -394,8 +403,9 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
 
     Raises
     ------
-    ValueError
-        If the examples do not have two features, or the model's loss is not one of classes.
+    ValueError, TypeError
+        If the examples do not have two features, the model is not built or its loss not one of classes, or another
+        argument does not fit.
 
     Examples
     --------
@@ -408,14 +418,15 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
     >>> history = model.fit(X, y, progress=False)
     >>> fig = decision_boundary(model, X, y)
     """
-    X, y = _plane_points(X, y)
+    X, points = _plane_points(X, y), require_integer("points", points, minimum=2)
     if not getattr(model.loss, "classifies", False):
         raise ValueError(f"model must have a loss of classes; its loss is {model.loss!r}")
-    fig, ax = figure(width=4.6, height=3.6) if ax is None else (ax.figure, ax)
     low, high = X.min(axis=0), X.max(axis=0)
     axes = [np.linspace(a - 0.1 * (b - a), b + 0.1 * (b - a), points) for a, b in zip(low, high)]
     plane = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    scores = _scores(model.transform(plane)).reshape(points, points, -1)
+    scores = _scores(model.transform(plane), model.loss.threshold).reshape(points, points, -1)
+    y = model.loss.truth(model.loss.prepare(y, len(X), model.output_shape, model.dtype)).ravel()
+    fig, ax = figure(width=4.6, height=3.6) if ax is None else (ax.figure, ax)
     for k in range(scores.shape[2]):
         colour = PALETTE[k % len(PALETTE)]
         if scores[..., k].max() > 0:
@@ -426,12 +437,12 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
     return fig
 
 
-def _plane_points(X, y) -> tuple[np.ndarray, np.ndarray]:
-    """Examples of two features with their classes, or an error that says what came instead."""
-    X, y = np.asarray(X), np.ravel(y).astype(int)
+def _plane_points(X, y) -> np.ndarray:
+    """Examples of two features, as many as there are classes, or an error that says what came instead."""
+    X = np.asarray(X)
     if X.ndim != 2 or X.shape[1] != 2 or len(X) != len(y):
         raise ValueError(f"X must have the shape (m, 2), and y the length m; got {X.shape} and {len(y)}")
-    return X, y
+    return X
 
 # %% ../nbs/plot.ipynb #7913b94f
 @style()
@@ -455,8 +466,9 @@ def images(pictures, titles: Sequence | None = None, columns: int = 10, size: fl
 
     Raises
     ------
-    ValueError
-        If the shape is another, a value is negative or not finite, or there are more or fewer titles.
+    ValueError, TypeError
+        If the shape is another, a value is negative or not finite, there are more or fewer titles, or `columns` is no
+        integer of at least 1.
 
     Examples
     --------
@@ -468,7 +480,7 @@ def images(pictures, titles: Sequence | None = None, columns: int = 10, size: fl
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"titles must be as many as the images, {len(pictures)}; got {len(titles)}")
     n, rows, width = pictures.shape
-    columns, cell = min(columns, n), size / width
+    columns, cell = min(require_integer("columns", columns, minimum=1), n), size / width
     pitch = cell * rows + (0.32 if titles is not None else 0.12)
     fig, ax = _canvas(columns * (size + 0.12), -(-n // columns) * pitch)
     top = ax.get_ylim()[1] - pitch + cell * rows
@@ -554,7 +566,7 @@ def draw_network(model, collapsed: bool = False):
     >>> from slugnet.model import Model
     >>> fig = draw_network(Model([Dense(3), Dense(1)]).build((2,)))
     """
-    if model.input_shape is None:
+    if getattr(model, "input_shape", None) is None:
         raise ValueError("model must be built before it is drawn: call its build, or fit")
     shapes = [model.input_shape, *model.output_shapes]
     return _draw_layers(model.layers, shapes) if collapsed else _draw_units(model.layers, shapes)

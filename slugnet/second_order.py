@@ -225,7 +225,7 @@ def minimize(model: Model, X, y, sample_weight=None, steps: int = 200, memory: i
     ImportError
         If SciPy is not installed.
     ValueError, TypeError
-        If an argument does not fit, or a layer has a constraint; no parameter has changed then.
+        If an argument does not fit, or a layer has a constraint; the model is then as before.
     FloatingPointError
         If the loss ceases to be finite; no parameter has changed then.
 
@@ -249,8 +249,7 @@ def minimize(model: Model, X, y, sample_weight=None, steps: int = 200, memory: i
     for layer in leaves(require_instance("model", model, Model).layers):
         if layer.constraint is not None:
             raise ValueError(f"model: L-BFGS keeps no constraints; {layer!r} has one")
-    if not model.is_built:
-        model.build(np.shape(X)[1:])
+    model._adopt(X, y, sample_weight)
     at, losses = objective(model, X, y, sample_weight), []
     result = run(at, model.theta.astype(np.float64), jac=True, method="L-BFGS-B",
                  callback=lambda intermediate_result: losses.append(float(intermediate_result.fun)),

@@ -18,6 +18,19 @@ NAN, INF = X.copy(), X.copy()
 NAN[2, 1], INF[2, 1] = np.nan, np.inf
 ONE_HOT = np.eye(3, dtype=np.float32)[y]
 
+
+class Sparse:
+    """What is asked of a sparse matrix of SciPy before it is refused."""
+
+    dtype, shape = X.dtype, X.shape
+
+    def __getitem__(self, rows):
+        return self
+
+    def toarray(self):
+        raise AssertionError("not asked for")
+
+
 BAD_EXAMPLES = {
     "NaN in X": (NAN, y, ValueError, ["X", "finite", "NaN"]),
     "infinity in X": (INF, y, ValueError, ["X", "finite"]),
@@ -36,6 +49,8 @@ BAD_EXAMPLES = {
     "X a vector": (X[0], y[:3], ValueError, ["X", "(3,)"]),
     "X ragged": ([[1.0], [1.0, 2.0]], y[:2], ValueError, ["X"]),
     "X None": (None, y, TypeError, ["X", "numeric"]),
+    "X sparse": (Sparse(), y, TypeError, ["X", "dense", "Sparse", "X.toarray()"]),
+    "y sparse": (X, Sparse(), TypeError, ["y", "dense", "y.toarray()"]),
     "X complex": (X + 1j, y, TypeError, ["X", "real", "complex"]),
     "X too large for float32": (1e300 * np.sign(X.astype(float)), y, ValueError, ["X", "float32", "1e+300"]),
     "X as negative": (-1e39 * np.abs(X.astype(float)) - 1e39, y, ValueError, ["X", "float32"]),
@@ -49,6 +64,7 @@ BAD_SETTINGS = {
     "validation_split 1.0": ({"validation_split": 1.0}, ValueError, ["validation_split", "1"]),
     "validation_split negative": ({"validation_split": -0.1}, ValueError, ["validation_split", "-0.1"]),
     "validation_split NaN": ({"validation_split": float("nan")}, ValueError, ["validation_split", "nan"]),
+    "validation_split of one": ({"validation_split": 0.5, "X": X[:1], "y": y[:1]}, ValueError, ["validation_split", "2", "1"]),
     "validation_data no pair": ({"validation_data": X}, ValueError, ["validation_data"]),
     "validation_data too wide": ({"validation_data": (np.hstack([X, X]), y)}, ValueError, ["validation_data", "X"]),
     "both validations": ({"validation_split": 0.2, "validation_data": (X, y)}, ValueError, ["validation_split"]),
@@ -99,6 +115,8 @@ BAD_CONSTRUCTIONS = {
     "seed negative": (lambda: Model(seed=-1), ValueError, ["seed", "-1"]),
     "dtype of integers": (lambda: Model(dtype="int32"), ValueError, ["dtype", "int32"]),
     "input_shape 0": (lambda: Model([Dense(2)]).build((0,)), ValueError, ["input_shape", "0"]),
+    "indices from a layer": (lambda: Model([Dense(2), Embedding(3, 2)]).build((3,)), ValueError,
+                             ["layer 1", "Embedding", "first"]),
     "no layers": (lambda: Model([]).build((3,)), ValueError, ["no layers"]),
     "images into dense": (lambda: Model([Dense(2)]).build((8, 8)), ValueError, ["layer 0", "Dense", "(8, 8)"]),
     "no loss": (lambda: Model([Dense(2)]).fit(X, X), ValueError, ["loss"]),
@@ -148,7 +166,7 @@ def test_bad_settings_of_fit(case, built):
     settings, kind, words = BAD_SETTINGS[case]
     model = fitted() if built else Model([Dense(3, activation=Softmax())], loss=CategoricalCrossEntropy(), seed=0)
     theta = model.theta.copy() if built else None
-    assert_refused(lambda: model.fit(X, y, progress=False, **settings), kind, words)
+    assert_refused(lambda: model.fit(**{"X": X, "y": y, "progress": False, **settings}), kind, words)
     assert model.is_built == built
     assert not built or np.array_equal(model.theta, theta)
 
@@ -214,7 +232,7 @@ def test_divergence_restores_the_epoch_it_happened_in(rate):
     model.fit(100 * X, y[:, None], epochs=2, batch_size=2, progress=False)
     theta, epochs = model.theta.copy(), len(model.history)
     model.optimizer = SGD(rate)
-    with pytest.raises(FloatingPointError, match=r"epoch 2, step \d+"):
+    with pytest.raises(FloatingPointError, match=r"epoch 3, step \d+"):
         model.fit(100 * X, y[:, None], epochs=50, batch_size=2, progress=False)
     assert np.array_equal(model.theta, theta) and len(model.history) == epochs
     assert np.isfinite(model.evaluate(100 * X, y[:, None])["loss"])

@@ -1,19 +1,23 @@
 """Any layer after any other whose shapes fit: gradients, files and copies of networks of two layers in every order."""
 import copy
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import slugnet.layers
 from slugnet import Model, load
 from slugnet.activation import GELU, ReLU, Softmax, Tanh
 from slugnet.layers import (
     Activation, BatchNormalization, Convolution, Dense, Dropout, Embedding, Flatten, GaussianNoise, GlobalMaxPooling,
     GlobalMeanPooling, LayerNormalization, MaxPooling, MeanPooling, Parallel, Reshape, Residual, Upsampling, ZeroPadding)
+from slugnet.contract import Layer
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.network import Network
 from slugnet.optimizers import Adam
 
+SOURCE = Path(__file__).read_text(encoding="utf-8")
 ON_IMAGES = {
     "activation": lambda: Activation(Tanh()),
     "batch normalisation": BatchNormalization,
@@ -39,6 +43,12 @@ ON_VECTORS = {
     "parallel": lambda: Parallel([[Dense(6)], [Activation(ReLU())]], join="sum"),
     "residual": lambda: Residual([Dense(6, activation=Tanh())]),
 }
+
+
+def test_every_layer_takes_part():
+    layers = [name for name in slugnet.layers.__all__ if issubclass(getattr(slugnet.layers, name), Layer)]
+    missing = [name for name in layers if f"{name}(" not in SOURCE and f": {name}," not in SOURCE]
+    assert missing == ["ActivatedLayer", "Layer"]
 
 
 def fits(layer, shape: tuple) -> tuple | None:

@@ -13,6 +13,7 @@ from slugnet.contract import Layer, Tape, batch_last
 from slugnet.layers.dense import Dense
 from slugnet.layers.dropout import Dropout, GaussianNoise, draw_mask
 from slugnet.layers.embedding import Embedding, scatter
+from slugnet.layers.reshaping import Flatten
 from slugnet.layers.residual import Parallel, Residual
 from slugnet.loss import CategoricalCrossEntropy, MeanSquaredError
 from slugnet.model import Model, load
@@ -207,9 +208,33 @@ def test_wrong_indices_are_refused_before_anything_is_learnt(wrong, got):
 
 
 def test_a_table_in_the_midst_is_refused():
-    model = Model([Dense(3), Embedding(4, 2)], seed=0).build((2,))
-    with pytest.raises(TypeError, match="first layer"):
-        model.transform(np.ones((1, 2)))
+    with pytest.raises(ValueError, match="layer 1, .*must come first"):
+        Model([Dense(3), Embedding(4, 2)], seed=0).build((2,))
+    Model([Network([]), Embedding(4, 2)], seed=0).build((2,))
+
+
+class Encoder(Network):
+    """A network of one's own that begins with a table."""
+
+    def __init__(self):
+        super().__init__([Embedding(5, 2), Flatten()])
+
+
+class NotNegative(Same):
+    def require_inputs(self, X):
+        if X.min() < 0:
+            raise ValueError("X must not be negative")
+
+
+def test_networks_ask_their_first_layer():
+    model = Model([Encoder(), Dense(2, Softmax())], CategoricalCrossEntropy(), seed=0)
+    words = np.array([[0, 1, 4], [3, 2, 0]])
+    assert len(model.fit(words, [0, 1], epochs=1, progress=False)) == 1
+    with pytest.raises(ValueError, match="indices from 0 to 4"):
+        model.predict(words + 1)
+    for layer in (Residual([NotNegative()]), Parallel([Residual([NotNegative()])]), Network([NotNegative()])):
+        with pytest.raises(ValueError, match="not be negative"):
+            Model([layer, Dense(1)], seed=0).build((3,)).transform(-np.ones((1, 3)))
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (4,), (2, 3)])

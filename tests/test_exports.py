@@ -165,6 +165,25 @@ def test_a_page_outside_the_sidebar_and_an_address_written_out_are_found(project
     assert "not in the sidebar" in problems[0] and "writes out" in problems[1] and len(problems) == 2
 
 
+def test_the_sidebar_is_compared_name_by_name(project: Path) -> None:
+    write(project, "c", cell("z = 1"))
+    order(project, *(f"{page}.ipynb" for page in notebooks.listed_pages(project)), "folder/c.ipynb")
+    missing, too_many = notebooks.unlisted(project)
+    assert "nbs/c.ipynb: is not in the sidebar" in missing and "lists folder/c.ipynb, which does not exist" in too_many
+
+
+def test_a_file_that_is_no_notebook_is_named(project: Path) -> None:
+    (project / "nbs/c.ipynb").write_text("<<<<<<< HEAD")
+    for page in ("c", "d"):
+        with pytest.raises(SystemExit, match=f"nbs/{page}.ipynb: is no notebook"):
+            notebooks.read(page, project)
+
+
+def test_a_module_that_cannot_be_imported_is_found(project: Path) -> None:
+    write(project, "c", cell("#| default_exp layers.my-layer"))
+    assert "write _ for -" in only(notebooks.content_problems("c", project))
+
+
 def test_a_notebook_that_fails_is_named_and_left_as_it_was(project: Path) -> None:
     write(project, "c", cell("1 / 0"))
     before = (project / "nbs/c.ipynb").read_text()

@@ -31,7 +31,7 @@ ACTIVATIONS = [Identity(), ReLU(), LeakyReLU(0.1), Tanh(), Sigmoid(), Softplus()
                ELU(), ELU(0.4), SiLU(), GELU(), GELU(exact=True)]
 ANY = {type(a) for a in ACTIVATIONS}
 FITS = {MeanSquaredError: ANY, MeanAbsoluteError: ANY, Huber: ANY, Hinge: ANY, BinaryCrossEntropy: {Sigmoid, Softmax},
-        CategoricalCrossEntropy: {Softmax, Sigmoid, Softplus}}
+        CategoricalCrossEntropy: {Softmax}}
 LIMIT = 1e-10
 
 

@@ -58,6 +58,8 @@ def test_there_is_something_to_check() -> None:
     (EQUATION + '\n\n<a id="eq-a-z"></a>\nWords.', CHECK, "no equation right under it"),
     (EQUATION + "\nmore words", CHECK, "paragraph of its own"),
     (EQUATION + "\n\n[there](#eq-a-z)", CHECK, "links to eq-a-z"),
+    (EQUATION + "\n\n\\[ x = 2 \\]", CHECK, "not written between $$"),
+    (EQUATION + "\n\n\\begin{equation}x = 2\\end{equation}", CHECK, "not written between $$"),
     (EQUATION, CHECK + '\nverify("eq-a-z", 1, 1)', "verifies eq-a-z"),
     (EQUATION, CHECK + "\nx = 1  # eq-a-z", "cites eq-a-z"),
 ])
@@ -94,6 +96,19 @@ def test_a_failing_notebook_leaves_no_records(project: Path) -> None:
     with pytest.raises(RuntimeError, match="they differ"):
         ledger.records(project)
     assert ledger.records(project, run=False) == {}
+
+
+def test_text_that_a_cell_does_not_give_fails(project: Path) -> None:
+    def shown(text: str) -> list[dict]:
+        return [{"data": {"text/plain": [text]}, "execution_count": None, "metadata": {}, "output_type": "execute_result"}]
+
+    cells = cell("# The page\n\n> Purpose.", "markdown"), cell(VERIFY), cell(EQUATION, "markdown"), cell(CHECK)
+    write(project, "a", *cells, cell("1 + 1", outputs=shown("2")))
+    assert ledger.run_page("a", project).returncode == 0
+    for outputs in ([], shown("3")):
+        write(project, "a", *cells, cell("1 + 1", outputs=outputs))
+        done = ledger.run_page("a", project)
+        assert done.returncode and "It gives:\n2\n" in done.stdout
 
 
 def test_a_notebook_that_does_not_end_fails(project: Path) -> None:

@@ -2,8 +2,11 @@
 import ast
 import doctest
 import importlib
+import inspect
 import operator
+import sys
 import textwrap
+from pathlib import Path
 
 import notebooks
 import pytest
@@ -126,3 +129,30 @@ def test_every_name_stands_once():
     for module in reference.modules(BOOK.package):
         for name in reference.exports(module):
             assert str(module.members[name].target_path if module.members[name].is_alias else f"{module.path}.{name}") in shown
+
+
+# ---- defaults: what users rely on without writing it
+
+DEFAULTS = Path(__file__).with_name("defaults.txt")
+
+
+def defaults() -> str:
+    """A line for each public class or function with default values: its name and those values."""
+    lines = []
+    for entry in CALLED:
+        found = operator.attrgetter(entry.name)(importlib.import_module(entry.module.path))
+        if isinstance(found, type) and issubclass(found, BaseException):
+            continue
+        values = [f"{name}={parameter.default!r}" for name, parameter in inspect.signature(found).parameters.items()
+                  if parameter.default is not inspect.Parameter.empty and len(repr(parameter.default)) < 60]
+        lines += [f"{name_of(entry)}({', '.join(values)})"] * bool(values)
+    return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def test_defaults_are_those_written_down():
+    """A change that is meant: `PYTHONPATH=nbs/_tools python tests/test_reference.py` writes them down, CHANGELOG.md says it."""
+    assert defaults() == DEFAULTS.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(not DEFAULTS.write_text(defaults(), encoding="utf-8"))

@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup, Comment, NavigableString, Tag
 from lxml import etree
 
 EQUATION = re.compile(r"eq-[A-Za-z0-9_-]*[A-Za-z0-9]")
+NAME = re.compile(r"(?:slugnet\.(?:[a-z_]+\.)*)?(\w{3,})(?:\(\))?")
 TAG = re.compile(r"\s*\\tag\{([^{}]*)\}\s*")
 CHECK = re.compile(r"^✓\s+(eq-[\w-]+)\s*[:–-]?\s*(.*)$")
 WORDS_A_MINUTE, LINES_A_MINUTE = 200, 40
@@ -288,10 +289,24 @@ def finish_code(page: Page, book: Book) -> None:
     if page.path.startswith("reference/"):     # its names are linked already, within the reference
         return
     for code in page.soup.select("main p > code, main li > code, main td > code"):
-        name = code.get_text().removeprefix("slugnet.").rpartition(".")[2].removesuffix("()")
+        name = package_name(code)
         target = book.names.get(name)
-        if target and (page.path, name) not in book.own and len(code.get_text()) > 2:
+        if target and (page.path, name) not in book.own:
             code.wrap(page.new("a", href=page.link(target), cls="name-link"))
+
+
+def package_name(code: Tag) -> str | None:
+    """The name in a piece of code, if it can only be one of the package: no plain word such as `fit`, which others have, too."""
+    match = NAME.fullmatch(code.get_text())
+    if match is None or match[1].islower() and "_" not in match[1]:
+        return None
+    cell = code.find_parent("td")
+    if cell is not None:
+        heads = [head.get_text() for head in cell.find_parent("table").select("thead th")]
+        head = heads[len(cell.find_previous_siblings("td"))] if heads else ""
+        if head == "Code" or "slugnet" in heads and head != "slugnet":     # symbols, and other libraries
+            return None
+    return match[1]
 
 
 def label_exported(page: Page, book: Book, code: Tag, module: str, defined: list[str]) -> None:
@@ -494,12 +509,20 @@ def add_facts(page: Page, book: Book) -> None:
     rows.append(page_run(page))
     if page.path == "index.html":
         arrange_front(page, rows)
+        link_repository(page, book)
     else:
         header.append(page_facts(page, minutes, equations))
         header.append(rows)
 
 
 # ---------------------------------------------------------------- the front page
+
+
+def link_repository(page: Page, book: Book) -> None:
+    """Let the words "clone of the repository" lead to it; its address stands in settings.ini only."""
+    for text in page.soup.main.find_all(string=re.compile("clone of the repository")):
+        before, words, after = text.partition("clone of the repository")
+        text.replace_with(before, page.new("a", words, href=book.settings["git_url"]), after)
 
 
 def arrange_front(page: Page, rows: Tag) -> None:

@@ -30,14 +30,34 @@ from pathlib import Path
 import notebooks
 from notebooks import ANCHOR, ROOT, TIMEOUT, displays, pages, without_code
 
+OTHER_DISPLAY = re.compile(r"^[ \t]*(\\\[.*|\\begin\{(?:equation|align|gather|multline)\*?\}.*)$", re.MULTILINE)
 CITED = re.compile(r"#[^\n\"']*?\b(eq-[\w-]+(?:[ ,]+eq-[\w-]+)*)")
 
 RUN = """
+import re
 import sys
 from pathlib import Path
+from execnb.shell import CaptureShell
 from nbdev.test import test_nb
+
+def text(outputs):      # without addresses, which are cleaned away, and however it is spaced
+    shown = [output for output in outputs if output.get("name") != "stderr"]
+    found = "".join("".join(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in shown)
+    return re.sub(" at 0x[0-9a-f]+", "", found).split()
+
+def cell(self, cell, **options):
+    stored = cell.get("outputs", [])
+    cell.outputs = []
+    run(self, cell, **options)
+    ended.extend(output for output in cell.outputs if "slugnet_ended" in output.get("metadata", {}))
+    if cell.cell_type == "code" and not self.exc and not ended and text(stored) != text(cell.outputs):
+        differ.append(cell.source)
+        print("The text below this cell is not what it gives: execute the notebook.", cell.source, "It stands there:",
+              " ".join(text(stored)), "It gives:", " ".join(text(cell.outputs)), "", sep="\\n")
+
+run, CaptureShell.cell, differ, ended = CaptureShell.cell, cell, [], []      # ended: for want of data
 notebook, root, flags = sys.argv[1:]
-sys.exit(not test_nb(Path(notebook), skip_flags=flags.split(), basepath=root)[0])
+sys.exit(not test_nb(Path(notebook), skip_flags=flags.split(), basepath=root)[0] or len(differ))
 """
 
 
@@ -126,6 +146,7 @@ def page_problems(page: str, names: Counter, root: Path) -> list[str]:
     """Equations without an anchor, anchors without an equation, and names that do not exist, on one page."""
     bad = []
     for text in notebooks.cells(page, "markdown", root):
+        bad += [f"an equation is not written between $$: {other}" for other in OTHER_DISPLAY.findall(without_code(text))]
         for display in displays(text):
             if not display.name:
                 bad.append(f"an equation has no anchor right above it: {display.tex[:60]}")
@@ -156,7 +177,10 @@ def fingerprint(page: str, root: Path = ROOT) -> dict[str, str]:
 
 
 def run_page(page: str, root: Path = ROOT, timeout: float = TIMEOUT) -> subprocess.CompletedProcess:
-    """Run a notebook top to bottom in a process of its own; if it passes, keep what its checks measured."""
+    """Run a notebook top to bottom in a process of its own; if it passes, keep what its checks measured.
+
+    It passes if no cell ends in an error, and the text below each is what stands in the notebook.
+    """
     path = root / "_ledger" / f"{page}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
@@ -198,6 +222,7 @@ def records(root: Path = ROOT, run: bool = True) -> dict[str, list[dict]]:
             for page, done in zip(stale, pool.map(lambda page: run_page(page, root), stale), strict=True):
                 if done.returncode:
                     raise RuntimeError(f"nbs/{page}.ipynb failed:\n{done.stdout}{done.stderr}")
+                print(f"checked nbs/{page}.ipynb", flush=True)
     found = defaultdict(list)
     for page in checked:
         for line in measured(page, root) or []:

@@ -54,8 +54,8 @@ def settings(root: Path = ROOT) -> dict[str, str]:
     return dict(parser["DEFAULT"])
 
 
-def pages(root: Path = ROOT) -> list[str]:
-    """Every page: first those of the sidebar in reading order, then those that it does not list."""
+def listed_pages(root: Path = ROOT) -> list[str]:
+    """The pages that the sidebar lists, in reading order, whether there are such notebooks or not."""
     config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
 
     def flat(entry) -> list[str]:
@@ -66,11 +66,16 @@ def pages(root: Path = ROOT) -> list[str]:
         own = [entry[key] for key in ("href", "file", "section") if key in entry]
         return own + flat(entry.get("contents", []))
 
-    listed = [entry.removesuffix(".ipynb") for entry in flat(config["website"]["sidebar"])]
+    found = [entry for entry in flat(config["website"]["sidebar"]) if entry.endswith(".ipynb")]
+    return [entry.removesuffix(".ipynb") for entry in dict.fromkeys(found)]
+
+
+def pages(root: Path = ROOT) -> list[str]:
+    """Every page: first those of the sidebar in reading order, then those that it does not list."""
     nbs = root / "nbs"
     present = sorted(path.relative_to(nbs).with_suffix("").as_posix() for path in nbs.rglob("*.ipynb")
                      if not any(part[0] in "_." for part in path.relative_to(nbs).parts))
-    listed = [page for page in dict.fromkeys(listed) if page in present]
+    listed = [page for page in listed_pages(root) if page in present]
     return listed + [page for page in present if page not in listed]
 
 
@@ -83,8 +88,11 @@ def sections(root: Path = ROOT) -> dict[str, str]:
 
 
 def read(page: str, root: Path = ROOT) -> dict:
-    """The notebook of a page, as it stands in its file."""
-    return json.loads(notebook_path(page, root).read_text(encoding="utf-8"))
+    """The notebook of a page, as it stands in its file; a file that is none ends the program with its name."""
+    try:
+        return json.loads(notebook_path(page, root).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        sys.exit(f"nbs/{page}.ipynb: is no notebook: {error}")
 
 
 def save(page: str, notebook: dict, root: Path = ROOT) -> None:
@@ -437,6 +445,9 @@ def content_problems(page: str, root: Path = ROOT) -> list[str]:
             bad.append(f"{where} wrote to stderr")
         if should_show(text) and not outputs:
             bad.append(f"{where} has no output: execute the notebook")
+        module = directives(text).get("default_exp", "x")
+        if not all(map(str.isidentifier, module.split("."))):
+            bad.append(f"{where} names the module {module}, which no import statement can: write _ for -")
         if is_exported(text):
             imports = [isinstance(s, (ast.Import, ast.ImportFrom)) for s in ast.parse(text).body]
             if any(imports) and not all(imports):
@@ -448,9 +459,9 @@ def content_problems(page: str, root: Path = ROOT) -> list[str]:
 
 def unlisted(root: Path = ROOT) -> list[str]:
     """Notebooks and sidebar that do not agree, and addresses written anywhere but in settings.ini."""
-    listed, config = (root / "_quarto.yml").read_text(encoding="utf-8"), settings(root)
-    bad = [f"nbs/{page}.ipynb: is not in the sidebar of _quarto.yml" for page in pages(root)
-           if f"{page}.ipynb" not in listed]
+    listed, present, config = listed_pages(root), pages(root), settings(root)
+    bad = [f"nbs/{page}.ipynb: is not in the sidebar of _quarto.yml" for page in present if page not in listed]
+    bad += [f"_quarto.yml: lists {page}.ipynb, which does not exist" for page in listed if page not in present]
     for page in pages(root):
         text = "".join(map(source, read(page, root)["cells"]))
         bad += [f"nbs/{page}.ipynb: writes out {config[key]}, which only settings.ini may"
@@ -512,6 +523,8 @@ def main() -> int:
     print(*problems, sep="\n", file=sys.stderr, end="\n" if problems else "")
     if command == "check":
         print(f"{len(pages())} notebooks, {len(problems)} problem{'s' * (len(problems) != 1)}")
+        if problems:
+            print("What is out of date or not clean, `make notebooks` makes anew; one page, the command execute.")
     return bool(problems)
 
 

@@ -236,7 +236,7 @@
   const speak = () => {
     const y = state.passes[top].h, best = argmax(y), second = argmax(y.map((value, j) => j === best ? -1 : value));
     const source = state.example === null ? ""
-      : ` The image is a ${data.examples[state.example].digit} of the data set, held out of the training.`;
+      : ` The image is one of the data set, held out of the training, and counts as ${data.examples[state.example].digit}.`;
     answer.setAttribute("aria-busy", String(pointer !== null || keys.down));   // said aloud when the stroke is done
     put(answer, !state.strokes.length && !source ? "Nothing is drawn. The numbers are those of an empty image."
       : `Read as <b>${best}</b>, probability ${percent(y[best])}; next ${second}, ${percent(y[second])}.${source}`);

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..activation import Activation, Identity
-from ..component import require_instance, require_integer
+from ..component import require_instance, require_integer, require_optional
 from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
 from ..initializations import Initializer, Zeros
 
@@ -242,7 +242,7 @@ def blocks(shape: Sequence, window: Sequence, moves: Moves, size: Sequence,
     """
     (groups, c, _, _, m), (height, width), (h_out, w_out), step = shape, window, size, moves.stride[0]
     strips = memory.size // (groups * c * width * w_out * m)
-    at_once = 1 if moves.dilation[0] > 1 else (strips - height) // step + 1
+    at_once = 1 if moves.dilation[0] > 1 else (strips - height) // step + 1  # no-mutant [1]: 0 would become 1 below
     at_once = max(1, at_once)  # no-mutant: with too little memory, an error below instead of no block at all
     for start in range(0, h_out, at_once):
         count = min(at_once, h_out - start)
@@ -680,7 +680,7 @@ def _geometry(lengths: tuple, window, stride, padding, dilation) -> tuple[tuple,
 class Convolution(ActivatedLayer):
     """A convolution: H = φ(A), where A holds the sums of kernels laid over every place of the inputs.
 
-    As everywhere in the field, it is a cross-correlation: the kernels are not flipped.
+    As in most libraries, it is a cross-correlation: the kernels are not flipped.
 
     Parameters
     ----------
@@ -753,9 +753,8 @@ class Convolution(ActivatedLayer):
         activation = Identity() if activation is None else activation
         self.activation = require_instance("activation", activation, Activation)
         self.bias = require_instance("bias", bias, bool)
-        self.initializer = initializer and require_instance("initializer", initializer, Initializer)
-        self.bias_initializer = bias_initializer and require_instance("bias_initializer", bias_initializer,
-                                                                      Initializer)
+        self.initializer = require_optional("initializer", initializer, Initializer)
+        self.bias_initializer = require_optional("bias_initializer", bias_initializer, Initializer)
         regularize(self, penalty, constraint)
 
     def build(self, input_shape: tuple) -> tuple:
@@ -790,8 +789,10 @@ class Convolution(ActivatedLayer):
         return self._output_shape
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw W and set b."""
-        self.W[...] = (self.initializer or self.activation.initializer())(self.W.shape, rng)
+        """Draw W, for each group as for a convolution of its own, and set b."""
+        draw = self.initializer or self.activation.initializer()
+        for W in np.split(self.W, self.groups):
+            W[...] = draw(W.shape, rng)
         if self.bias:
             self.b[...] = (self.bias_initializer or Zeros())(self.b.shape, rng)
 

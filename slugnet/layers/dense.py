@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..activation import Activation, Identity
-from ..component import require_instance, require_integer
+from ..component import require_instance, require_integer, require_optional
 from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
 from ..initializations import Initializer, Zeros
 
@@ -169,9 +169,8 @@ class Dense(ActivatedLayer):
         self.units = require_integer("units", units, minimum=1)
         activation = Identity() if activation is None else activation
         self.activation = require_instance("activation", activation, Activation)
-        self.initializer = initializer and require_instance("initializer", initializer, Initializer)
-        self.bias_initializer = bias_initializer and require_instance("bias_initializer", bias_initializer,
-                                                                      Initializer)
+        self.initializer = require_optional("initializer", initializer, Initializer)
+        self.bias_initializer = require_optional("bias_initializer", bias_initializer, Initializer)
         regularize(self, penalty, constraint)
 
     def build(self, input_shape: tuple) -> tuple:

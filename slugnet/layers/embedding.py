@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..component import require_instance, require_integer
-from ..contract import Layer, Tape
+from ..component import require_integer, require_optional
+from ..contract import Constraint, Layer, Penalty, Tape, regularize
 from ..initializations import Initializer, Normal
 
 # %% auto #0
@@ -89,11 +89,15 @@ class Embedding(Layer):
         How many numbers stand for each.
     initializer : Initializer, optional
         First values of the table; by default normal with standard deviation 1.
+    penalty : Penalty, optional
+        On the entries of the table; added to the loss of the model.
+    constraint : Constraint, optional
+        On each row of the table, after every step of training.
 
     Raises
     ------
     TypeError, ValueError
-        If `count` or `width` is not an integer of at least 1, or `initializer` is something else.
+        If `count` or `width` is not an integer of at least 1, or another argument is of the wrong type.
 
     References
     ----------
@@ -107,11 +111,14 @@ class Embedding(Layer):
     """
 
     takes_indices = True
+    unit_axis = 0
 
-    def __init__(self, count: int, width: int, initializer: Initializer | None = None):
+    def __init__(self, count: int, width: int, initializer: Initializer | None = None,
+                 penalty: Penalty | None = None, constraint: Constraint | None = None):
         self.count = require_integer("count", count, minimum=1)
         self.width = require_integer("width", width, minimum=1)
-        self.initializer = None if initializer is None else require_instance("initializer", initializer, Initializer)
+        self.initializer = require_optional("initializer", initializer, Initializer)
+        regularize(self, penalty, constraint)
 
     def build(self, input_shape: tuple) -> tuple:
         """Fit the layer to examples of any shape.
