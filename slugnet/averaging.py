@@ -107,11 +107,12 @@ class AverageParameters(Callback, Component):
     10 (64,)
     """
 
+    _begun = ()
+
     def __init__(self, decay: float | None = None, start: int = 0):
         self.decay = decay if decay is None else require_number("decay", decay, minimum=0, below=1)
         self.start = require_integer("start", start, minimum=0)
         self.theta, self.steps = None, 0
-        self._begun = None
 
     def on_train_begin(self, model: Model) -> None:
         """Refuse a model that is not the one averaged so far.
@@ -122,21 +123,26 @@ class AverageParameters(Callback, Component):
             If it has another number of parameters.
         """
         self._require_fit(model)
+        self._begun = [self._note(model)]
 
     def on_epoch_begin(self, model: Model, epoch: int) -> None:
         """Note where the epoch begins, in case that the model returns there."""
-        average = None if self.theta is None else self.theta.copy()
-        self._begun = model.theta.copy(), average, self.steps
+        self._begun = [*self._begun[:1], self._note(model)]
 
     def on_epoch_end(self, model: Model, epoch: int, logs: dict) -> None:
         """The epoch stands."""
-        self._begun = None
+        self._begun = self._begun[:1]
 
     def on_train_end(self, model: Model, logs: dict) -> None:
-        """Forget the steps of an epoch that failed, after which the model has the parameters with which it began."""
-        if self._begun is not None and np.array_equal(self._begun[0], model.theta):
-            _, self.theta, self.steps = self._begun
-        self._begun = None
+        """Forget the steps of an epoch, or of a whole training, from which the model has been put back."""
+        for epochs, theta, average, steps in reversed(self._begun):
+            if not model.is_built or len(model.history) == epochs and np.array_equal(theta, model.theta):
+                self.theta, self.steps = average, steps
+        self._begun = []
+
+    def _note(self, model: Model) -> tuple:
+        """Where the model and the average are."""
+        return len(model.history), model.theta.copy(), None if self.theta is None else self.theta.copy(), self.steps
 
     def on_batch_end(self, model: Model, step: int, logs: dict) -> None:
         """Let the new place enter the average."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .component import require_instance, require_integer, require_list, require_number
-from .contract import Layer, Tape, require_names, require_views
+from .contract import Layer, Tape, bound_views, require_names, require_views
 
 # %% auto #0
 __all__ = ['CheckError', 'relative_error', 'verify', 'central_difference', 'complex_step', 'check_layer', 'check_model']
@@ -303,31 +303,39 @@ class _Twin:
     def __init__(self, layer: Layer, input_shape: tuple, rng: np.random.Generator, train: bool, seed: int):
         self.layer, self.train, self.seed = copy.deepcopy(layer), train, seed
         shape = self.layer.build(input_shape)
-        if not isinstance(shape, tuple):
+        if not isinstance(shape, (tuple, list)):
             raise CheckError(f"build must return a tuple, the shape of one output; got {shape!r}")
-        self.output_shape = shape
+        self.output_shape = tuple(shape)
         self.theta, self.state = np.zeros(self.layer.size), np.zeros(self.layer.state_size)
-        self.vectors = self.theta, np.empty(self.layer.size), self.state
-        self.layer.bind(*self.vectors)
+        self._hold(lambda: require_names(self.layer))
+        self._bind(self.theta, np.empty(self.layer.size), self.state)
         self.layer.initialize(rng)
-        self.require(require_names)
-        self.require(require_views, *self.vectors)
+        self.require_views()
         self.theta += 0.1 * rng.standard_normal(self.theta.shape)
 
     def forward(self, theta: np.ndarray, X: np.ndarray, tape: Tape) -> np.ndarray:
         """The outputs; a pass that starts from the first state and, in the gradient, from NaN."""
         dtype = np.result_type(theta, X, float)
         self.grad = np.full(theta.shape, np.nan, dtype)
-        self.vectors = theta.astype(dtype), self.grad, self.state.astype(dtype)
-        self.layer.bind(*self.vectors)
+        self.state_after = self.state.astype(dtype)
+        self._bind(theta.astype(dtype), self.grad, self.state_after)
         tape.rng = np.random.default_rng(self.seed)
         return self.layer.forward(X if X.dtype.kind in "biu" else X.astype(dtype, copy=False), tape)
 
-    def require(self, rule: Callable, *vectors: np.ndarray) -> None:
+    def _bind(self, *vectors: np.ndarray) -> None:
+        """Bind the layer, and note its views."""
+        self.layer.bind(*vectors)
+        self.views = bound_views(self.layer) if isinstance(self.layer, Layer) else []
+
+    def require_views(self) -> None:
+        """Raise a CheckError if a view was replaced."""
+        self._hold(lambda: require_views(self.views))
+
+    def _hold(self, rule: Callable) -> None:
         """Raise a CheckError if the layer breaks a rule of the contract; what only looks like a layer is not asked."""
         try:
             if isinstance(self.layer, Layer):
-                rule(self.layer, *vectors)
+                rule()
         except ValueError as error:
             raise CheckError(str(error).removeprefix(f"{self.layer!r}: ")) from None
 
@@ -358,8 +366,8 @@ def _gradients(twin: _Twin, X: np.ndarray, G: np.ndarray, is_end: bool) -> tuple
         G_in = twin.layer.backward(gradient, tape)
     if not np.array_equal(inputs, X) or not np.array_equal(gradient, G):
         raise CheckError("forward or backward changed the array that it was given")
-    twin.require(require_views, *twin.vectors)
-    if not twin.train and not np.array_equal(twin.vectors[2], twin.state):
+    twin.require_views()
+    if not twin.train and not np.array_equal(twin.state_after, twin.state, equal_nan=True):
         raise CheckError("forward changed the state, though the pass was none of training")
     for name, gradient in twin.parts(twin.grad):
         if np.isnan(gradient).any():

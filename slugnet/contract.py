@@ -15,8 +15,8 @@ import numpy as np
 from .component import Component, require_optional
 
 # %% auto #0
-__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'require_names', 'require_views', 'Penalty',
-           'Constraint', 'regularize', 'ActivatedLayer']
+__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'require_names', 'bound_views',
+           'require_views', 'Penalty', 'Constraint', 'regularize', 'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -559,42 +559,62 @@ def require_names(layer: Layer) -> None:
             raise ValueError(f"{layer!r}: {name!r} cannot be the name of a parameter; it is taken")
 
 
-def require_views(layer: Layer, theta: np.ndarray, grad: np.ndarray, state: np.ndarray) -> None:
-    """Refuse a layer of which a parameter, gradient or state is no view any more.
+def bound_views(layer: Layer) -> list[tuple]:
+    """Every parameter, gradient and state of a layer, or of the layers of which it is made.
 
     Parameters
     ----------
     layer : Layer
-        Bound to the vectors.
-    theta, grad, state : numpy.ndarray
-        The vectors, or longer ones of which they are parts.
+        Bound.
 
-    Raises
-    ------
-    ValueError
-        If an attribute is something else; the message names it.
+    Returns
+    -------
+    list of (Layer, str, numpy.ndarray)
+        Whose attribute it is, under which name, and the array.
 
     Examples
     --------
     >>> from slugnet.layers import Dense
-    >>> layer, vectors = Dense(1), (np.zeros(3), np.zeros(3), np.zeros(0))
+    >>> layer = Dense(1)
     >>> shape = layer.build((2,))
-    >>> layer.bind(*vectors)
+    >>> layer.bind(np.zeros(3), np.zeros(3), np.zeros(0))
+    >>> [name for _, name, _ in bound_views(layer)]
+    ['W', 'b', 'dW', 'db']
+    """
+    if layer.layers:
+        return [view for part in layer.layers for view in bound_views(part)]
+    names = [*layer.shapes, *("d" + name for name in layer.shapes), *layer.state_shapes]
+    return [(layer, name, getattr(layer, name)) for name in names]
+
+
+def require_views(views: list[tuple]) -> None:
+    """Refuse a layer of which a parameter, gradient or state was replaced since it was bound.
+
+    Parameters
+    ----------
+    views : list of (Layer, str, numpy.ndarray)
+        What `bound_views` gave then.
+
+    Raises
+    ------
+    ValueError
+        If an attribute is another array now; the message names it.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> layer = Dense(1)
+    >>> shape = layer.build((2,))
+    >>> layer.bind(np.zeros(3), np.zeros(3), np.zeros(0))
+    >>> views = bound_views(layer)
     >>> layer.W = np.ones((2, 1))
-    >>> require_views(layer, *vectors)
+    >>> require_views(views)
     Traceback (most recent call last):
     ValueError: Dense(1, activation=Identity()): W is no view of the model's vector any more; write self.W[...] = …
     """
-    for part in layer.layers:
-        require_views(part, theta, grad, state)
-    if layer.layers:
-        return
-    for vector, shapes, prefix in ((theta, layer.shapes, ""), (grad, layer.shapes, "d"), (state, layer.state_shapes, "")):
-        for name in shapes:
-            view = getattr(layer, prefix + name)
-            if not isinstance(view, np.ndarray) or view.size and not np.may_share_memory(view, vector):
-                raise ValueError(f"{layer!r}: {prefix}{name} is no view of the model's vector any more; write "
-                                 f"self.{prefix}{name}[...] = …")
+    for layer, name, view in views:
+        if getattr(layer, name) is not view:
+            raise ValueError(f"{layer!r}: {name} is no view of the model's vector any more; write self.{name}[...] = …")
 
 # %% ../nbs/contract.ipynb #7c1e0a02
 class Penalty(Component):
@@ -718,7 +738,7 @@ def regularize(layer, penalty: Penalty | None = None, constraint: Constraint | N
     Raises
     ------
     TypeError
-        If one of them is something else, or no constructor of the layer takes it: a saved model would lose it.
+        If one of them is something else, or the layer is made of others, which have the weights.
 
     Examples
     --------
@@ -729,10 +749,8 @@ def regularize(layer, penalty: Penalty | None = None, constraint: Constraint | N
     >>> layer.penalty
     L2(strength=0.1)
     """
-    for name, wish in (("penalty", penalty), ("constraint", constraint)):
-        takes = any(name in inspect.signature(kind.__init__).parameters for kind in type(layer).__mro__)
-        if wish is not None and not takes:
-            raise TypeError(f"{type(layer).__name__} takes no {name}: its constructor has no such argument")
+    if layer.layers and not penalty is constraint is None:
+        raise TypeError(f"layer must not be made of layers, as a {type(layer).__name__}: give each its own")
     layer.penalty = require_optional("penalty", penalty, Penalty)
     layer.constraint = require_optional("constraint", constraint, Constraint)
 

@@ -133,8 +133,6 @@ class RangeTest:
         For each step its rate, the loss of its minibatch before the step, and the smoothed loss.
     suggestion : float or None
         A rate to begin with; None if the loss never fell.
-    is_open : bool
-        Whether the smoothed loss is smallest at the last rate: then larger rates may serve as well.
 
     Examples
     --------
@@ -146,7 +144,11 @@ class RangeTest:
         self.rates, self.losses = rates, losses
         self.smoothed = smoothed(losses)
         self.suggestion = suggested(rates, self.smoothed)
-        self.is_open = bool(self.smoothed[-1] == self.smoothed.min()) and self.suggestion is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the smoothed loss is smallest at the last rate: then larger rates may serve as well."""
+        return self.suggestion is not None and bool(self.smoothed[-1] == self.smoothed.min())
 
     def plot(self, ax=None):
         """Draw losses and suggestion over the rates with matplotlib.

@@ -43,6 +43,7 @@ def mean_over_examples(L: np.ndarray, weights: np.ndarray | None = None):
     >>> float(mean_over_examples(np.array([1.0, 4.0]), np.array([2.0, 1.0])))
     2.0
     """
+    L = np.asarray(L)
     if L.ndim != 1:
         raise ValueError(f"a loss must give each example one number, shape (m,); got the shape {L.shape}")
     if weights is None:
@@ -679,11 +680,21 @@ def _is_cut(Y_hat: np.ndarray, Y) -> bool:
             and Y_hat.strides[0] == max(Y_hat.strides))
 
 
-def _written(result, out: np.ndarray) -> np.ndarray:
-    """`out`, into which a result is copied that was not written there."""
-    if result is not out:
-        out[...] = result
-    return out
+def _owned(found, out: np.ndarray | None, Y_hat: np.ndarray, Y) -> np.ndarray:
+    """A gradient that may be overwritten: `out`, or what was found, copied if it is one of the arrays given."""
+    if found is out and out is not None:
+        return out
+    if np.shape(found) != Y_hat.shape:
+        raise ValueError(f"the gradient of a loss must have the shape of the predictions, {Y_hat.shape}; "
+                         f"got {np.shape(found)}")
+    if out is not None:
+        np.copyto(out, found, casting="same_kind")
+        return out
+    found = np.asarray(found)
+    given = [array for array in (Y_hat, Y) if isinstance(array, np.ndarray)]
+    if found.dtype.kind in "biu" or not found.flags.writeable or any(np.may_share_memory(found, array) for array in given):
+        found = np.array(found, dtype=float if found.dtype.kind in "biu" else found.dtype)
+    return found
 
 
 def _place(kind: type, name: str) -> int:
@@ -706,7 +717,7 @@ class Loss(Component):
         Whether the targets are classes.
     refuses : tuple of type
         Activations that give what the loss cannot take, such as negative numbers for probabilities.
-    threshold : float
+    decision_threshold : float
         Where a single output decides between two classes: for class 1 from there on.
 
     Examples
@@ -726,12 +737,12 @@ class Loss(Component):
     canonical: type | None = None
     classifies: bool = False
     refuses: tuple = ()
-    threshold: float = 0.5
+    decision_threshold: float = 0.5
     _joint_holds = True
 
-    def __init_subclass__(cls):
-        super().__init_subclass__()
-        joint = _place(cls, "examples_joint")
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        joint = min(_place(cls, "examples_joint"), _place(cls, "joint"))
         cls._joint_holds = all(joint <= _place(cls, name) for name in ("examples", "examples_gradient"))
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
@@ -854,13 +865,16 @@ class Loss(Component):
         -------
         numpy.ndarray, of the shape of Y_hat
             G.
+
+        Raises
+        ------
+        ValueError
+            If `examples_gradient` gave another shape.
         """
+        if not _is_cut(Y_hat, Y):  # no-mutant: as above
+            return share(_owned(self.examples_gradient(Y_hat, Y, out), out, Y_hat, Y), weights)
         D = np.empty_like(Y_hat) if out is None else out
-        if _is_cut(Y_hat, Y):  # no-mutant: as above
-            in_pieces(self.examples_gradient, (Y_hat, Y), D, slice(1))  # no-mutant [1]: as above
-        else:
-            _written(self.examples_gradient(Y_hat, Y, D), D)
-        return share(D, weights)
+        return share(in_pieces(self.examples_gradient, (Y_hat, Y), D, slice(1)), weights)  # no-mutant [1]: as above
 
     def is_canonical(self, activation: Activation | None) -> bool:
         """Whether `activation` before this loss allows the joint form.
@@ -932,6 +946,8 @@ class Loss(Component):
         ------
         NotImplementedError
             If the loss has no canonical activation.
+        ValueError
+            If `examples_joint` gave a gradient of another shape.
 
         Examples
         --------
@@ -939,11 +955,11 @@ class Loss(Component):
         array([[ 0.5],
                [-0.5]])
         """
-        D = np.empty_like(A) if out is None else out
         if not _is_cut(A, Y):  # no-mutant: as above
-            L, found = self.examples_joint(A, Y, D)
-            return mean_over_examples(L, weights), share(_written(found, D), weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
-        losses = []
+            L, D = self.examples_joint(A, Y, out)
+            D = _owned(D, out, A, Y)
+            return mean_over_examples(L, weights), share(D, weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
+        losses, D = [], np.empty_like(A) if out is None else out
         for some, targets, room in pieces([A, Y, D], slice(1)):  # no-mutant: as above
             L, room[...] = self.examples_joint(some, targets, room)
             losses.append(L)
@@ -1239,7 +1255,7 @@ class BinaryCrossEntropy(Loss):
         >>> BinaryCrossEntropy().decide(np.array([[0.25], [0.5]])).tolist()
         [0, 1]
         """
-        return super().decide((Y_hat.real >= self.threshold).astype(np.intp))
+        return super().decide((Y_hat.real >= self.decision_threshold).astype(np.intp))
 
 # %% ../nbs/loss.ipynb #204bcf97
 class CategoricalCrossEntropy(Loss):
@@ -1332,7 +1348,7 @@ class Hinge(Loss):
     """
 
     classifies = True
-    threshold = 0.0
+    decision_threshold = 0.0
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """−1 or 1, shape (m, 1), for one output; else class indices, shape (m,).
@@ -1369,7 +1385,7 @@ class Hinge(Loss):
         >>> Hinge().decide(np.array([[-0.5], [0.5]])).tolist(), Hinge().decide(np.array([[1.0, 3.0, 2.0]])).tolist()
         ([0, 1], [1])
         """
-        return (Y_hat[:, 0].real >= self.threshold).astype(np.intp) if Y_hat.shape[1] == 1 else Y_hat.real.argmax(axis=1)
+        return (Y_hat[:, 0].real >= self.decision_threshold).astype(np.intp) if Y_hat.shape[1] == 1 else Y_hat.real.argmax(axis=1)
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """Class indices, shape (m,)."""

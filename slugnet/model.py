@@ -23,7 +23,7 @@ import numpy as np
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import (Component, describe, require_array, require_instance, require_integer, require_list,
                                require_number, require_optional, revive)
-from .contract import Layer, Penalty, Tape, aligned, require_views
+from .contract import Layer, Penalty, Tape, aligned, bound_views, require_views
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
@@ -511,8 +511,9 @@ def build(self, input_shape: tuple) -> "Model":
         self.input_shape = shape
         self._first_layer = chain[0]  # it says which inputs it takes, and ends the backward pass
         self._allocate()
+        views = bound_views(self._network)
         self._network.initialize(self._generator(_INITIAL))
-        require_views(self._network, self.theta, self.grad, self.state)
+        require_views(views)
     except Exception:
         before.put_back()
         raise
@@ -888,7 +889,9 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
             named["accuracy"] = accuracy
         elif callable(metric):
             name = _metric_name(metric)
-            if name == "loss" or name.startswith("val_") or named.setdefault(name, metric) is not metric:
+            if not always and name.startswith("val_"):
+                raise ValueError(f"metrics: the name {name!r} begins with val_, as those of the validation do")
+            if name == "loss" or named.setdefault(name, metric) is not metric:
                 raise ValueError(f"metrics: the name {name!r} is taken; give the function another one")
         else:
             raise ValueError(f"metrics: {metric!r} is neither a function, nor 'accuracy' with a loss "
@@ -964,8 +967,7 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         except KeyboardInterrupt:
             report.interrupted(len(self.history))
         except Exception:
-            if any(part.failed for part in plan.fallible):
-                plan.before.put_back()
+            self._put_back(plan)  # no-mutant: once more, whatever callbacks did at the end
             raise
         finally:
             for kept in plan.kept:
@@ -1158,10 +1160,20 @@ def _train(self, plan, shuffle: bool, report) -> None:
         for callback in plan.callbacks:
             callback.on_train_begin(self)
             ending.callback(lambda callback=callback: callback.on_train_end(self, logs))
-        for _ in range(plan.epochs):
-            logs = self._whole_epoch(plan, shuffle, tapes, report)
-            if self.stop_training:
-                break
+        try:
+            for _ in range(plan.epochs):
+                logs = self._whole_epoch(plan, shuffle, tapes, report)
+                if self.stop_training:
+                    break
+        except Exception:
+            self._put_back(plan)  # already now, so that callbacks see it when they end
+            raise
+
+
+def _put_back(self, plan) -> None:
+    """Make the model what it was before fit, if what failed is data or an augmentation."""
+    if any(part.failed for part in plan.fallible):
+        plan.before.put_back()
 
 
 def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, float]:
@@ -1308,7 +1320,8 @@ def save(self, path) -> None:
     NotFittedError
         If the model has no parameters yet.
     TypeError
-        If a part of the model cannot be described, or its numbers are complex.
+        If a part of the model cannot be described, its numbers are complex, or a layer has a penalty or a constraint
+        that it was not made with.
 
     Examples
     --------
@@ -1324,6 +1337,7 @@ def save(self, path) -> None:
     self._require_built()
     if self.dtype.kind == "c":
         raise TypeError(f"a model of {self.dtype} cannot be saved; astype gives one of real numbers")
+    _require_own_wishes(self.layers)
     arrays = dict(self._named(self.theta)) | {f"state.{i}": s for i, s in enumerate([self.state]) if s.size}
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
@@ -1333,7 +1347,7 @@ def save(self, path) -> None:
     if self._memory is not None:
         rest = _beside_slots(self.optimizer, self._memory)
         settings["t"] = rest.pop("t")
-        settings["memory"] = {name: describe(value) for name, value in rest.items()}
+        settings["memory"] = {name: described for name, value in rest.items() for described in _described(value)}
         arrays |= {f"optimizer.{name}": self._memory[name] for name in self.optimizer.slots}
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = to_bytes(arrays, metadata={"slugnet": json.dumps({"format": 1, **settings})})
@@ -1346,6 +1360,24 @@ def save(self, path) -> None:
         with contextlib.suppress(OSError):
             os.remove(part)
         raise
+
+
+def _described(value) -> list:
+    """The description of a number, a text or a component; none of anything else."""
+    try:
+        return [describe(value)] * (not isinstance(value, (list, tuple)))
+    except (TypeError, ValueError):
+        return []
+
+
+def _require_own_wishes(chain: Sequence[Layer]) -> None:
+    """Refuse layers whose penalty or constraint would be lost, since they were not made with it."""
+    for layer in leaves(chain):
+        if layer.penalty is not None or layer.constraint is not None:
+            again = type(layer)(**layer.arguments())
+            for name in ("penalty", "constraint"):
+                if describe(getattr(again, name)) != describe(getattr(layer, name)):
+                    raise TypeError(f"{layer!r}: its {name} is none of its arguments, so that a file would lose it")
 
 # %% ../nbs/model.ipynb #0110e733
 def load(path, custom: Sequence[type] = ()) -> "Model":
@@ -1407,6 +1439,7 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
     classes = _known_classes() | {kind.__name__: kind for kind in custom}
     parts = {name: revive(settings[name], classes) for name in ("layers", "loss", "optimizer")}
     penalty = revive(settings.get("penalty"), classes)
+    loss = parts.pop("loss")
     model = Model(**parts, seed=settings["seed"], dtype=settings["dtype"], penalty=penalty)
     model._entropy = settings["entropy"]
     plan = Network(copy.deepcopy(model.layers))
@@ -1414,14 +1447,15 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
     for name, shape, _ in plan.parameters():
         _stored(name, shape, model.dtype, arrays)
     model.build(tuple(settings["input_shape"]))
+    model.loss = require_optional("loss", loss, Loss)     # it may refuse new models of that kind
     for name, view in model.parameters.items():
         _fill(view, name, arrays)
     if model.state.size:
         _fill(model.state, "state.0", arrays)
     if "t" in settings:
         model._remembered()["t"] = require_integer("t", settings["t"], minimum=0)
-        rest = _beside_slots(model.optimizer, model._memory)
-        model._memory |= {name: value for name, value in settings.get("memory", {}).items() if name in rest}
+        rest = _beside_slots(model.optimizer, settings.get("memory", {}))
+        model._memory |= {name: revive(value, classes) for name, value in rest.items()}
         for name in model.optimizer.slots:
             _fill(model._memory[name], f"optimizer.{name}", arrays)
     for logs in settings["history"]:
@@ -1680,6 +1714,7 @@ class Model:
     _examples, _evaluate, _plan, _held = _examples, _evaluate, _plan, _held
     _rehearse, _rehearsed, _adopt = _rehearse, _rehearsed, _adopt
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
+    _put_back = _put_back
 
 # %% ../nbs/model.ipynb #0e67b112
 __all__ = ["Callback", "History", "Model", "NotFittedError", "load"]

@@ -136,6 +136,12 @@ def unrolled(layers: Sequence[Layer]) -> list[Layer]:
     return chain
 
 
+def _gives_floats(layers: Sequence[Layer]) -> bool:
+    """Whether there are layers, and all are slugnet's own, none of which makes integers."""
+    chain = unrolled(layers)
+    return bool(chain) and all(type(layer).__module__.startswith("slugnet.") for layer in chain)
+
+
 def refuse_repeats(layers: Sequence[Layer]) -> None:
     """Refuse layers among which one object occurs twice, also inside another.
 
@@ -218,14 +224,16 @@ class Network(Layer):
         shape, self.layer_shapes = tuple(input_shape), []
         for k, layer in enumerate(self.layers):
             try:
-                if layer.takes_indices and unrolled(self.layers[:k]):
-                    raise ValueError("it takes indices, which no layer gives: it must come first")
+                if layer.takes_indices and _gives_floats(self.layers[:k]):
+                    raise ValueError("it takes indices, which no layer before it gives: it must come first")
                 shape = layer.build(shape)
-                if not isinstance(shape, tuple):
+                if not isinstance(shape, (tuple, list)):
                     raise ValueError(f"build must return a tuple, the shape of one output; got {shape!r}")
                 require_names(layer)
             except ValueError as error:
-                raise ValueError(f"layer {k}, {layer!r}: {error}") from None
+                text = str(error).removeprefix(f"{layer!r}: ")
+                raise ValueError(f"layer {k}, {layer!r}: {text}") from None
+            shape = tuple(shape)
             self.layer_shapes.append(shape)
         self.shapes = {f"{k}.{name}": s for k, layer in enumerate(self.layers)
                        for name, s in layer.shapes.items()}
@@ -253,12 +261,19 @@ class Network(Layer):
             try:
                 layer.initialize(rng)
             except ValueError as error:
+                if type(error) is not ValueError:
+                    raise
                 raise ValueError(f"layer {k}, {layer!r}: {error}") from None
 
     @property
     def takes_indices(self) -> bool:
         """Whether the first layer takes indices."""
-        return any(first.takes_indices for first in unrolled(self.layers)[:1])
+        own = vars(self).get("_takes_indices")
+        return any(first.takes_indices for first in unrolled(self.layers)[:1]) if own is None else own
+
+    @takes_indices.setter
+    def takes_indices(self, value: bool) -> None:
+        self._takes_indices = value
 
     def require_inputs(self, X: np.ndarray) -> None:
         """Ask the first layer whether it can take the inputs.

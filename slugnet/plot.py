@@ -260,7 +260,7 @@ def learning_curves(history: Mapping[str, list], ax=None):
     >>> len(fig.axes[0].lines)
     2
     """
-    if not isinstance(history, Mapping) or not len(history.get("loss", ())):
+    if "loss" not in history or not len(history["loss"]):
         raise ValueError(f"history must hold the losses of at least one epoch; got {history!r}")
     metrics = [name for name in history if name != "loss" and not name.startswith("val_")]
     groups = [["loss"], metrics] if metrics and ax is None else [["loss"]]
@@ -424,8 +424,9 @@ def decision_boundary(model, X, y, ax=None, points: int = 100):
     low, high = X.min(axis=0), X.max(axis=0)
     axes = [np.linspace(a - 0.1 * (b - a), b + 0.1 * (b - a), points) for a, b in zip(low, high)]
     plane = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    scores = _scores(model.transform(plane), model.loss.threshold).reshape(points, points, -1)
-    y = model.loss.truth(model.loss.prepare(y, len(X), model.output_shape, model.dtype)).ravel()
+    Y_hat = model.transform(plane)
+    scores = _scores(Y_hat, model.loss.decision_threshold).reshape(points, points, -1)
+    y = model.loss.truth(model.loss.prepare(y, len(X), Y_hat.shape[1:], Y_hat.dtype)).ravel()
     fig, ax = figure(width=4.6, height=3.6) if ax is None else (ax.figure, ax)
     for k in range(scores.shape[2]):
         colour = PALETTE[k % len(PALETTE)]

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..activation import Activation, Identity
 from ..component import require_instance, require_integer, require_optional
 from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
-from ..initializations import Initializer, Zeros
+from ..initializations import Initializer, VarianceScaling, Zeros
 
 # %% auto #0
 __all__ = ['output_size', 'same_padding', 'Moves', 'within', 'strip', 'columns', 'blocks', 'filled', 'as_matrix', 'from_matrix',
@@ -789,9 +789,9 @@ class Convolution(ActivatedLayer):
         return self._output_shape
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw W, for each group as for a convolution of its own, and set b."""
+        """Draw W, by rules on the variance for each group as for a convolution of its own, and set b."""
         draw = self.initializer or self.activation.initializer()
-        for W in np.split(self.W, self.groups):
+        for W in np.split(self.W, self.groups if isinstance(draw, VarianceScaling) else 1):
             W[...] = draw(W.shape, rng)
         if self.bias:
             self.b[...] = (self.bias_initializer or Zeros())(self.b.shape, rng)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..component import require_instance
-from ..contract import Layer, Tape
+from ..contract import Layer, Tape, require_names
 from ..network import Network, refuse_repeats, unrolled
 
 # %% auto #0
@@ -193,6 +193,7 @@ def build_side_by_side(network: Network, input_shape: tuple) -> list[tuple]:
     for k, layer in enumerate(network.layers):
         try:
             shapes.append(tuple(layer.build(tuple(input_shape))))
+            require_names(layer)
         except ValueError as error:
             raise ValueError(f"branch {k}: {error}") from None
     network.shapes = {f"{k}.{name}": s for k, layer in enumerate(network.layers)
