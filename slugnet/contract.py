@@ -32,6 +32,11 @@ def _views(shapes: Mapping, vector: np.ndarray) -> Iterator[tuple[str, np.ndarra
         yield name, vector[start:stop].reshape(shape)  # eq-contract-view
         start = stop
 
+
+def _names(layer: "Layer") -> list[str]:
+    """Under which names a layer has its parameters, their gradients and its state."""
+    return [*layer.shapes, *("d" + name for name in layer.shapes), *layer.state_shapes]
+
 # %% ../nbs/contract.ipynb #c0a1a002
 _LINE = 64  # bytes; no-mutant: any multiple gives the same numbers
 
@@ -527,7 +532,7 @@ class Layer(Component):
 
     def __getstate__(self) -> dict:
         """What `copy` and `pickle` take: all but the views, which the model binds anew."""
-        bound = {"is_bound", *self.shapes, *("d" + name for name in self.shapes), *self.state_shapes}
+        bound = {"is_bound", *_names(self)}
         return {key: value for key, value in self.__dict__.items() if key not in bound}
 
 # %% ../nbs/contract.ipynb #c0a71e02
@@ -552,8 +557,7 @@ def require_names(layer: Layer) -> None:
     Traceback (most recent call last):
     ValueError: Layer(): 'size' cannot be the name of a parameter; it is taken
     """
-    names = [*layer.shapes, *("d" + name for name in layer.shapes), *layer.state_shapes]
-    arguments = inspect.signature(type(layer)).parameters
+    names, arguments = _names(layer), inspect.signature(type(layer)).parameters
     for k, name in enumerate(names):
         if hasattr(Layer, name) or name in arguments or name in names[:k]:
             raise ValueError(f"{layer!r}: {name!r} cannot be the name of a parameter; it is taken")
@@ -583,8 +587,7 @@ def bound_views(layer: Layer) -> list[tuple]:
     """
     if layer.layers:
         return [view for part in layer.layers for view in bound_views(part)]
-    names = [*layer.shapes, *("d" + name for name in layer.shapes), *layer.state_shapes]
-    return [(layer, name, getattr(layer, name)) for name in names]
+    return [(layer, name, getattr(layer, name)) for name in _names(layer)]
 
 
 def require_views(views: list[tuple]) -> None:

@@ -1124,9 +1124,9 @@ def _rehearsed(self, X, y, sample_weight) -> tuple:
 
 
 def _adopt(self, X, y, sample_weight=None) -> None:
-    """Build the model for examples that fit it; nothing changes if they do not."""
-    _, X, _, _ = self._rehearsed(X, y, sample_weight)
+    """Build the model, if it is not, for examples that fit it; nothing changes if they do not."""
     if not self.is_built:
+        _, X, _, _ = self._rehearsed(X, y, sample_weight)
         self.build(X.shape[1:])
 
 
