@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 import slugnet.layers.dense
-from slugnet import network
+from slugnet.network import Objective
 from slugnet.activation import ReLU
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Model
@@ -26,7 +26,7 @@ OWNERS = (("gather the batch", Model, "_step"), ("forward products", slugnet.lay
           ("backward products", slugnet.layers.dense, "weight_gradient"),
           ("backward products", slugnet.layers.dense, "bias_gradient"),
           ("backward products", slugnet.layers.dense, "input_gradient"), ("update", SGD, "step"),
-          ("the rest", network, "loss_and_gradient"), ("the rest", Model, "fit"))
+          ("the rest", Objective, "loss_and_gradient"), ("the rest", Model, "fit"))
 
 
 class Clock:

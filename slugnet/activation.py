@@ -163,6 +163,10 @@ class Identity(Activation):
         return np.positive(G, out=out)
 
 # %% ../nbs/activation.ipynb #d476973b
+# 0 and infinity as arrays, which NumPy need not make of the numbers in each call.
+_BOUNDS = {char: (np.zeros((), char), np.full((), np.inf, char)) for char in "fd"}  # no-mutant: a matter of speed
+
+
 def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """max(a, 0) of each entry; for complex numbers, by their real part.
 
@@ -185,7 +189,7 @@ def relu(A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """
     if A.dtype.kind == "c":
         return np.multiply(A, A.real > 0, out=out)
-    return A.clip(0.0, np.inf, out=out)  # eq-activation-relu
+    return A.clip(*_BOUNDS.get(A.dtype.char, (0.0, np.inf)), out=out)  # eq-activation-relu
 
 
 def relu_derivative(H: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

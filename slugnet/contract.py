@@ -190,9 +190,8 @@ class Tape(dict):
         page = self[layer]
         array = page.get(name)
         if array is None or array.shape != model.shape or array.dtype != dtype:
-            order = sorted(range(model.ndim), key=lambda axis: -abs(model.strides[axis]))
-            in_order = aligned([model.shape[axis] for axis in order], dtype)
-            array = page[name] = in_order.transpose(sorted(range(model.ndim), key=order.__getitem__))
+            strides = np.empty_like(model, dtype).strides
+            array = page[name] = np.ndarray(model.shape, dtype, aligned((model.size,), dtype), strides=strides)
         return array
 
 # %% ../nbs/contract.ipynb #p1ece5a1

@@ -27,7 +27,7 @@ from .contract import Layer, Penalty, Tape, aligned, bound_views, require_views
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
-from .network import Network, leaves, refuse_repeats
+from .network import Network, Objective, constrain, leaves, refuse_repeats
 from .descent import SGD, Optimizer
 
 # %% auto #0
@@ -744,7 +744,7 @@ def loss_and_gradients(self, X, y, sample_weight=None, train: bool = False) -> t
     tape = Tape(train, self._noise if train else None)
     tape.end = self._first_layer
     batch, targets = self._batch(X, slice(None), tape), self._targets_at(Y, slice(None), tape)
-    J, _ = network.loss_and_gradient(self.layers, self.loss, batch, targets, tape, w, self.penalty)
+    J, _ = self._objective().loss_and_gradient(batch, targets, tape, w)
     return J.item(), {name: part.copy() for name, part in self._named(self.grad)}
 
 
@@ -782,13 +782,19 @@ def mean_loss(self, X, y, sample_weight=None):
     X, Y, w = self._examples(X, y, sample_weight)
     tape = Tape()
     batch, targets = self._batch(X, slice(None), tape), self._targets_at(Y, slice(None), tape)
-    return network.mean_loss(self.layers, self.loss, batch, targets, tape, w, self.penalty)[0].item()
+    return self._objective().mean_loss(batch, targets, tape, w)[0].item()
 
 
 def _examples(self, X, y, sample_weight=None) -> tuple:
     """Inputs, targets and weights, checked against each other and against the model."""
     X = self._inputs_for(X)
     return X, self._targets(y, len(X)), _weights(sample_weight, len(X), self.dtype)
+
+
+def _objective(self) -> Objective:
+    """J as a function of a batch, as layers, loss and penalties are now."""
+    return Objective(self._network.layers, self.loss, self.penalty)
+
 
 # %% ../nbs/model.ipynb #9ff34e6b
 def evaluate(self, X, y, metrics: Sequence = (), sample_weight=None,
@@ -839,14 +845,14 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int, chosen=None) -> dic
     total = mass = 0.0
     truths, decisions, scores = [], [], []
     scored = {name for name, metric in metrics.items() if getattr(_whole(metric), "takes_scores", False)}
-    tape = Tape()
+    tape, objective = Tape(), self._objective()
     for start in range(0, len(X) if chosen is None else len(chosen), batch_size):
         rows = slice(start, start + batch_size)
         rows = rows if chosen is None else chosen[rows]
         weight = count_rows(rows, len(X)) if w is None else float(w[rows].sum())
         part = w[rows] if w is not None and weight else None
         batch, targets = self._batch(X, rows, tape), self._targets_at(Y, rows, tape)
-        J, Y_hat = network.mean_loss(self.layers, self.loss, batch, targets, tape, part, self.penalty)
+        J, Y_hat = objective.mean_loss(batch, targets, tape, part)
         if weight:
             total, mass = total + weight * float(J), mass + weight
         truths.append(np.array(self.loss.truth(targets)))
@@ -1020,7 +1026,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
-    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
+    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, objective=self._objective(), epochs=epochs, batch_size=batch_size, metrics=named,
                  callbacks=callbacks, augment=augment, fallible=fallible, before=before, begun=begun,
                  kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
 
@@ -1227,16 +1233,17 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
         return 0.0
-    X, Y, layers = plan.X, self._targets_at(plan.Y, rows, tape), self._network.layers
+    X, Y = plan.X, self._targets_at(plan.Y, rows, tape)
+    objective = self._objective() if plan.callbacks else plan.objective  # a callback may have changed a layer
     if plan.augment is not None:
         X = X.read(rows) if isinstance(X, Stored) else X[rows]
         X, rows = plan.augment(self, X, self._augmenter), slice(None)
     X = self._batch(X, rows, tape)
-    J, _ = network.loss_and_gradient(layers, self.loss, X, Y, tape, w, self.penalty)
+    J, _ = objective.loss_and_gradient(X, Y, tape, w)
     for callback in plan.callbacks:
         callback.on_gradient(self, step, weight)
     self.optimizer.step(self.theta, self.grad, self._remembered())
-    network.constrain(layers)
+    constrain(objective.constrained)
     return float(J)
 
 
@@ -1711,7 +1718,7 @@ class Model:
     _allocate, _generator, _named, _decayed, _require_built = _allocate, _generator, _named, _decayed, _require_built
     _inputs_for, _require_values, _batch, _rows, _rows_at_once = _inputs_for, _require_values, _batch, _rows, _rows_at_once
     _targets, _targets_at, _remembered = _targets, _targets_at, _remembered
-    _examples, _evaluate, _plan, _held = _examples, _evaluate, _plan, _held
+    _examples, _objective, _evaluate, _plan, _held = _examples, _objective, _evaluate, _plan, _held
     _rehearse, _rehearsed, _adopt = _rehearse, _rehearsed, _adopt
     _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
     _put_back = _put_back

@@ -15,7 +15,7 @@ from .loss import Loss
 
 # %% auto #0
 __all__ = ['feedforward', 'backpropagate', 'leaves', 'unrolled', 'refuse_repeats', 'Network', 'takes_joint_form', 'penalized',
-           'add_penalties', 'constrain', 'loss_and_gradient', 'mean_loss']
+           'add_penalties', 'constrained', 'constrain', 'Objective']
 
 # %% ../nbs/backpropagation.ipynb #62d75cd6
 def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarray:
@@ -358,18 +358,15 @@ def penalized(layers: Sequence[Layer], penalty: Penalty | None = None) -> list[t
             if each is not None for w, grad in layer.decayed_parameters()]
 
 
-def add_penalties(layers: Sequence[Layer], tape: Tape, penalty: Penalty | None = None,
-                  backward: bool = True):
-    """The sum of all penalties; their gradients are added to those of the weights if `backward`.
+def add_penalties(parts: Sequence[tuple], tape: Tape, backward: bool = True):
+    """The sum of penalties; their gradients are added to those of the weights if `backward`.
 
     Parameters
     ----------
-    layers : sequence of Layer
-        Built and bound, with the gradients of the loss written.
+    parts : sequence of (Penalty, numpy.ndarray, numpy.ndarray)
+        As `penalized` gives them, with the gradients of the loss written.
     tape : Tape
         It keeps working space.
-    penalty : Penalty, optional
-        On the weights of all layers, besides those that layers have.
     backward : bool
         Whether to add the gradients.
 
@@ -385,10 +382,10 @@ def add_penalties(layers: Sequence[Layer], tape: Tape, penalty: Penalty | None =
     >>> from slugnet.regularization import L2
     >>> model = Model([Dense(2)], seed=0).build((3,))
     >>> model.parameters["0.W"][...] = 1
-    >>> float(add_penalties(model.layers, Tape(), L2(0.5))), model.grad
+    >>> float(add_penalties(penalized(model.layers, L2(0.5)), Tape())), model.grad
     (1.5, array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0. , 0. ], dtype=float32))
     """
-    total, parts = 0.0, penalized(layers, penalty)
+    total = 0.0
     if parts:
         work = tape.buffer("penalties", "work", (max(w.size for _, w, _ in parts),), parts[0][1].dtype)
     for each, w, grad in parts:
@@ -399,13 +396,39 @@ def add_penalties(layers: Sequence[Layer], tape: Tape, penalty: Penalty | None =
     return total
 
 
-def constrain(layers: Sequence[Layer]) -> None:
-    """Put the weights of each layer that has a constraint back, in place, to where it allows them.
+def constrained(layers: Sequence[Layer]) -> list[tuple]:
+    """The weights that constraints are on, those of each layer that has one.
 
     Parameters
     ----------
     layers : sequence of Layer
         Built and bound.
+
+    Returns
+    -------
+    list of (Constraint, numpy.ndarray, int)
+        Each constraint with the weights and with their axis of units.
+
+    Examples
+    --------
+    >>> from slugnet.layers import Dense
+    >>> from slugnet.model import Model
+    >>> from slugnet.regularization import MaxNorm
+    >>> model = Model([Dense(2, constraint=MaxNorm(1.0)), Dense(1)], seed=0).build((3,))
+    >>> [(constraint, w.shape, axis) for constraint, w, axis in constrained(model.layers)]
+    [(MaxNorm(limit=1.0), (3, 2), -1)]
+    """
+    return [(layer.constraint, w, layer.unit_axis) for layer in leaves(layers) if layer.constraint is not None
+            for w, _ in layer.decayed_parameters()]
+
+
+def constrain(parts: Sequence[tuple]) -> None:
+    """Put weights back, in place, to where their constraints allow them.
+
+    Parameters
+    ----------
+    parts : sequence of (Constraint, numpy.ndarray, int)
+        As `constrained` gives them.
 
     Examples
     --------
@@ -414,22 +437,21 @@ def constrain(layers: Sequence[Layer]) -> None:
     >>> from slugnet.regularization import MaxNorm
     >>> model = Model([Dense(1, constraint=MaxNorm(1.0))], seed=0).build((2,))
     >>> model.parameters["0.W"][...] = [[3.0], [4.0]]
-    >>> constrain(model.layers)
+    >>> constrain(constrained(model.layers))
     >>> model.parameters["0.W"].round(3)
     array([[0.6],
            [0.8]], dtype=float32)
     """
-    for layer in leaves(layers):
-        if layer.constraint is not None:
-            for w, _ in layer.decayed_parameters():
-                layer.constraint.project(w, layer.unit_axis)
+    for constraint, w, axis in parts:
+        constraint.project(w, axis)
+
 
 # %% ../nbs/backpropagation.ipynb #6b7a8362
-def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray, tape: Tape,
-                      weights: np.ndarray | None = None, penalty: Penalty | None = None) -> tuple:
-    """Algorithm 1: the mean loss J of a batch; the gradient of every parameter is left in the layers.
+class Objective:
+    """The mean loss of a network with all its penalties, as a function of a batch.
 
-    Penalties of the layers are part of J and of the gradients.
+    How layers, loss and penalties are put together is looked up once: what a layer is given later, such as a
+    penalty, an objective that was made before knows nothing of.
 
     Parameters
     ----------
@@ -437,26 +459,8 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
         At least one; built and bound, each fitting the one before.
     loss : Loss
         Takes its joint form with its canonical activation.
-    X : numpy.ndarray, shape (m, *input_shape)
-        The batch.
-    Y : numpy.ndarray
-        Its targets, as `loss.prepare` gives them.
-    tape : Tape
-        Where the pass is written. If its `end` is the first layer, no gradient in X is computed.
-    weights : numpy.ndarray, shape (m,), optional
-        How much each example counts.
     penalty : Penalty, optional
-        On the weights of all layers.
-
-    Returns
-    -------
-    J : numpy scalar
-    G : numpy.ndarray, shape (m, *input_shape), or None
-        The gradient of J in X.
-
-    References
-    ----------
-    Goodfellow, Bengio, Courville, *Deep Learning* (2016), algorithms 6.3 and 6.4.
+        On the weights of all layers, besides those that layers have.
 
     Examples
     --------
@@ -466,72 +470,106 @@ def loss_and_gradient(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.
     >>> model = Model([Dense(1)], seed=0).build((1,))
     >>> X, Y = np.array([[2.0]], np.float32), np.array([[1.0]], np.float32)
     >>> model.theta[...] = [3.0, 0.0]
-    >>> J, G = loss_and_gradient(model.layers, MeanSquaredError(), X, Y, Tape())
-    >>> float(J), model.grad, G
-    (25.0, array([20., 10.], dtype=float32), array([[30.]], dtype=float32))
+    >>> objective = Objective(model.layers, MeanSquaredError())
+    >>> float(objective.mean_loss(X, Y, Tape())[0])
+    25.0
     """
-    *below, top = unrolled(layers)
-    H = feedforward(below, X, tape)
-    if takes_joint_form(top, loss):
-        A = top.affine(H, tape)
-        G_A = tape.buffer_like(top, "G_A", A, A.dtype)
-        J, G_A = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
-        G = top.affine_backward(G_A, tape)
-    else:
-        Y_hat = top.forward(H, tape)
-        J = loss(Y_hat, Y, weights)
-        G = tape.buffer(loss, "G", Y_hat.shape, Y_hat.dtype)
-        G = loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
-        G = top.backward(G, tape)
-    G = backpropagate(below, G, tape)
-    return J + add_penalties(layers, tape, penalty), G
 
-# %% ../nbs/backpropagation.ipynb #af173a05
-def mean_loss(layers: Sequence[Layer], loss: Loss, X: np.ndarray, Y: np.ndarray, tape: Tape,
-              weights: np.ndarray | None = None, penalty: Penalty | None = None) -> tuple:
-    """J, with all penalties, and the predictions of a batch; there is no backward pass.
+    def __init__(self, layers: Sequence[Layer], loss: Loss, penalty: Penalty | None = None):
+        *self.below, self.top = unrolled(layers)
+        self.loss, self.is_joint = loss, takes_joint_form(self.top, loss)
+        self.penalized, self.constrained = penalized(layers, penalty), constrained(layers)
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-        At least one; built and bound, each fitting the one before.
-    loss : Loss
-        Takes its joint form with its canonical activation.
-    X : numpy.ndarray, shape (m, *input_shape)
-        The batch.
-    Y : numpy.ndarray
-        Its targets, as `Loss.prepare` gives them.
-    tape : Tape
-        Where the pass is written.
-    weights : numpy.ndarray, shape (m,), optional
-        How much each example counts.
-    penalty : Penalty, optional
-        On the weights of all layers.
+    def loss_and_gradient(self, X: np.ndarray, Y: np.ndarray, tape: Tape, weights: np.ndarray | None = None) -> tuple:
+        """Algorithm 1: the mean loss J of a batch; the gradient of every parameter is left in the layers.
 
-    Returns
-    -------
-    J : numpy scalar
-    Y_hat : numpy.ndarray, shape (m, *output_shape)
-        It may live in a buffer of the tape.
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (m, *input_shape)
+            The batch.
+        Y : numpy.ndarray
+            Its targets, as `Loss.prepare` gives them.
+        tape : Tape
+            Where the pass is written. If its `end` is the first layer, no gradient in X is computed.
+        weights : numpy.ndarray, shape (m,), optional
+            How much each example counts.
 
-    Examples
-    --------
-    >>> from slugnet.layers import Dense
-    >>> from slugnet.loss import MeanSquaredError
-    >>> from slugnet.model import Model
-    >>> model = Model([Dense(1)], seed=0).build((1,))
-    >>> X, Y = np.array([[2.0]], np.float32), np.array([[1.0]], np.float32)
-    >>> model.theta[...] = [3.0, 0.0]
-    >>> J, Y_hat = mean_loss(model.layers, MeanSquaredError(), X, Y, Tape())
-    >>> float(J), Y_hat
-    (25.0, array([[6.]], dtype=float32))
-    """
-    *below, top = unrolled(layers)
-    H = feedforward(below, X, tape)
-    if takes_joint_form(top, loss):
-        A = top.affine(H, tape)
-        J, Y_hat = loss.joint(A, Y, weights)[0], top.activation(A)
-    else:
-        Y_hat = top.forward(H, tape)
-        J = loss(Y_hat, Y, weights)
-    return J + add_penalties(layers, tape, penalty, backward=False), Y_hat
+        Returns
+        -------
+        J : numpy scalar
+        G : numpy.ndarray, shape (m, *input_shape), or None
+            The gradient of J in X.
+
+        References
+        ----------
+        Goodfellow, Bengio, Courville, *Deep Learning* (2016), algorithms 6.3 and 6.4.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Dense
+        >>> from slugnet.loss import MeanSquaredError
+        >>> from slugnet.model import Model
+        >>> model = Model([Dense(1)], seed=0).build((1,))
+        >>> X, Y = np.array([[2.0]], np.float32), np.array([[1.0]], np.float32)
+        >>> model.theta[...] = [3.0, 0.0]
+        >>> J, G = Objective(model.layers, MeanSquaredError()).loss_and_gradient(X, Y, Tape())
+        >>> float(J), model.grad, G
+        (25.0, array([20., 10.], dtype=float32), array([[30.]], dtype=float32))
+        """
+        top, loss = self.top, self.loss
+        H = feedforward(self.below, X, tape)
+        if self.is_joint:
+            A = top.affine(H, tape)
+            G_A = tape.buffer_like(top, "G_A", A, A.dtype)
+            J, G_A = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
+            G = top.affine_backward(G_A, tape)
+        else:
+            Y_hat = top.forward(H, tape)
+            J = loss(Y_hat, Y, weights)
+            G = tape.buffer(loss, "G", Y_hat.shape, Y_hat.dtype)
+            G = loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
+            G = top.backward(G, tape)
+        G = backpropagate(self.below, G, tape)
+        return J + add_penalties(self.penalized, tape), G
+
+    def mean_loss(self, X: np.ndarray, Y: np.ndarray, tape: Tape, weights: np.ndarray | None = None) -> tuple:
+        """J and the predictions of a batch; there is no backward pass.
+
+        Parameters
+        ----------
+        X : numpy.ndarray, shape (m, *input_shape)
+            The batch.
+        Y : numpy.ndarray
+            Its targets, as `Loss.prepare` gives them.
+        tape : Tape
+            Where the pass is written.
+        weights : numpy.ndarray, shape (m,), optional
+            How much each example counts.
+
+        Returns
+        -------
+        J : numpy scalar
+        Y_hat : numpy.ndarray, shape (m, *output_shape)
+            It may live in a buffer of the tape.
+
+        Examples
+        --------
+        >>> from slugnet.layers import Dense
+        >>> from slugnet.loss import MeanSquaredError
+        >>> from slugnet.model import Model
+        >>> model = Model([Dense(1)], seed=0).build((1,))
+        >>> X, Y = np.array([[2.0]], np.float32), np.array([[1.0]], np.float32)
+        >>> model.theta[...] = [3.0, 0.0]
+        >>> J, Y_hat = Objective(model.layers, MeanSquaredError()).mean_loss(X, Y, Tape())
+        >>> float(J), Y_hat
+        (25.0, array([[6.]], dtype=float32))
+        """
+        H = feedforward(self.below, X, tape)
+        if self.is_joint:
+            A = self.top.affine(H, tape)
+            J, Y_hat = self.loss.joint(A, Y, weights)[0], self.top.activation(A)
+        else:
+            Y_hat = self.top.forward(H, tape)
+            J = self.loss(Y_hat, Y, weights)
+        return J + add_penalties(self.penalized, tape, backward=False), Y_hat
+

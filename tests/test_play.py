@@ -14,7 +14,7 @@ from slugnet.contract import Tape
 from slugnet.layers import Dense
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Model
-from slugnet.network import loss_and_gradient
+from slugnet.network import Objective
 
 PAGE = "play.html"
 DATA = "() => window.slugnetPlayData"
@@ -147,7 +147,7 @@ def compare(page: dict, model: Model, tolerance: float) -> None:
         H.append(layer.forward(H[-1], Tape()).copy())
     close(page["h_1"], H[1][0])
     close(page["h_2"], H[2][0])
-    _, G = loss_and_gradient(model.layers, model.loss, X, np.array([page["asked"]]), tape)
+    _, G = Objective(model.layers, model.loss).loss_and_gradient(X, np.array([page["asked"]]), tape)
     close(page["gradient"], -G[0])
     written = [0 if text == "<0.0001" else float(text) for text in page["bars"]]
     np.testing.assert_allclose(written, H[3][0], atol=6e-5)
