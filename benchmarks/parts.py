@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 import slugnet.layers.dense
-from slugnet.network import Objective
 from slugnet.activation import ReLU
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Model
+from slugnet.network import Objective
 from slugnet.optimizers import SGD
 
 from .common import in_turns, limit_threads, show, write

@@ -498,14 +498,14 @@ def softmax_cross_entropy(A: np.ndarray, Y: np.ndarray, out: np.ndarray | None =
     (array([10000.]), array([[ 1., -1.]]))
     """
     Z = np.subtract(A, np.maximum.reduce(A.real, axis=1, keepdims=True), out=out)
-    rows = np.arange(len(Z))
-    chosen = Z[rows, Y] if Y.ndim == 1 else at_targets(Z, Y)
+    by_index = Y.ndim == 1 and (np.arange(len(Y)), Y)
+    chosen = Z[by_index] if by_index else at_targets(Z, Y)
     S = np.exp(Z, out=Z)
     total = np.add.reduce(S, axis=1)
     S /= total[:, None]
     L = np.log(total) - chosen  # eq-loss-softmax-logits
-    if Y.ndim == 1:
-        S[rows, Y] = np.expm1(-L)  # eq-loss-softmax-derivation
+    if by_index:
+        S[by_index] = np.expm1(-L)  # eq-loss-softmax-derivation
     else:
         S -= Y  # eq-loss-softmax-derivation
     return L, S

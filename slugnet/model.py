@@ -27,7 +27,7 @@ from .contract import Layer, Penalty, Tape, aligned, bound_views, require_views
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
-from .network import Network, Objective, constrain, leaves, refuse_repeats
+from .network import Network, Objective, leaves, refuse_repeats
 from .descent import SGD, Optimizer
 
 # %% auto #0
@@ -1026,7 +1026,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
-    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, objective=self._objective(), epochs=epochs, batch_size=batch_size, metrics=named,
+    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
                  callbacks=callbacks, augment=augment, fallible=fallible, before=before, begun=begun,
                  kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
 
@@ -1203,7 +1203,7 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
 # %% ../nbs/model.ipynb #0e5de20e
 def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     """One epoch; returns the mean of its losses."""
-    total = mass = 0.0
+    total, mass, plan.fixed = 0.0, 0.0, self._fixed(plan)
     order = minibatches(plan.m, plan.batch_size, self._shuffler if shuffle else None)
     for step, rows in enumerate(order):
         for callback in plan.callbacks:
@@ -1224,6 +1224,18 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     return total / mass
 
 
+def _fixed(self, plan) -> tuple | None:
+    """The objective, and whether there are constraints, if no code of the user's runs between two steps of an epoch.
+
+    Such code, a callback, an augmentation or a method of another class, may change how the network is put together.
+    """
+    parts = self.loss, self.optimizer, *leaves(self._network.layers)
+    own = type(self) is Model and all(type(part).__module__.startswith("slugnet.") for part in parts)
+    if not own or plan.callbacks or plan.augment is not None:
+        return None
+    return self._objective(), any(layer.constraint is not None for layer in leaves(self._network.layers))
+
+
 def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -> float:
     """One step of Algorithm 2: forward, backward, update."""
     tape = tapes.get(len(rows))
@@ -1234,16 +1246,17 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
     if w is not None and not w.any():
         return 0.0
     X, Y = plan.X, self._targets_at(plan.Y, rows, tape)
-    objective = self._objective() if plan.callbacks else plan.objective  # a callback may have changed a layer
     if plan.augment is not None:
         X = X.read(rows) if isinstance(X, Stored) else X[rows]
         X, rows = plan.augment(self, X, self._augmenter), slice(None)
     X = self._batch(X, rows, tape)
+    objective, is_constrained = plan.fixed or (self._objective(), True)
     J, _ = objective.loss_and_gradient(X, Y, tape, w)
     for callback in plan.callbacks:
         callback.on_gradient(self, step, weight)
     self.optimizer.step(self.theta, self.grad, self._remembered())
-    constrain(objective.constrained)
+    if is_constrained:
+        network.constrain(self._network.layers)
     return float(J)
 
 
@@ -1720,7 +1733,7 @@ class Model:
     _targets, _targets_at, _remembered = _targets, _targets_at, _remembered
     _examples, _objective, _evaluate, _plan, _held = _examples, _objective, _evaluate, _plan, _held
     _rehearse, _rehearsed, _adopt = _rehearse, _rehearsed, _adopt
-    _train, _whole_epoch, _epoch, _step, _measure = _train, _whole_epoch, _epoch, _step, _measure
+    _train, _whole_epoch, _epoch, _fixed, _step, _measure = _train, _whole_epoch, _epoch, _fixed, _step, _measure
     _put_back = _put_back
 
 # %% ../nbs/model.ipynb #0e67b112

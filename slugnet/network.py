@@ -15,7 +15,7 @@ from .loss import Loss
 
 # %% auto #0
 __all__ = ['feedforward', 'backpropagate', 'leaves', 'unrolled', 'refuse_repeats', 'Network', 'takes_joint_form', 'penalized',
-           'add_penalties', 'constrained', 'constrain', 'Objective']
+           'add_penalties', 'constrain', 'Objective']
 
 # %% ../nbs/backpropagation.ipynb #62d75cd6
 def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarray:
@@ -396,39 +396,13 @@ def add_penalties(parts: Sequence[tuple], tape: Tape, backward: bool = True):
     return total
 
 
-def constrained(layers: Sequence[Layer]) -> list[tuple]:
-    """The weights that constraints are on, those of each layer that has one.
+def constrain(layers: Sequence[Layer]) -> None:
+    """Put the weights of each layer that has a constraint back, in place, to where it allows them.
 
     Parameters
     ----------
     layers : sequence of Layer
         Built and bound.
-
-    Returns
-    -------
-    list of (Constraint, numpy.ndarray, int)
-        Each constraint with the weights and with their axis of units.
-
-    Examples
-    --------
-    >>> from slugnet.layers import Dense
-    >>> from slugnet.model import Model
-    >>> from slugnet.regularization import MaxNorm
-    >>> model = Model([Dense(2, constraint=MaxNorm(1.0)), Dense(1)], seed=0).build((3,))
-    >>> [(constraint, w.shape, axis) for constraint, w, axis in constrained(model.layers)]
-    [(MaxNorm(limit=1.0), (3, 2), -1)]
-    """
-    return [(layer.constraint, w, layer.unit_axis) for layer in leaves(layers) if layer.constraint is not None
-            for w, _ in layer.decayed_parameters()]
-
-
-def constrain(parts: Sequence[tuple]) -> None:
-    """Put weights back, in place, to where their constraints allow them.
-
-    Parameters
-    ----------
-    parts : sequence of (Constraint, numpy.ndarray, int)
-        As `constrained` gives them.
 
     Examples
     --------
@@ -437,21 +411,22 @@ def constrain(parts: Sequence[tuple]) -> None:
     >>> from slugnet.regularization import MaxNorm
     >>> model = Model([Dense(1, constraint=MaxNorm(1.0))], seed=0).build((2,))
     >>> model.parameters["0.W"][...] = [[3.0], [4.0]]
-    >>> constrain(constrained(model.layers))
+    >>> constrain(model.layers)
     >>> model.parameters["0.W"].round(3)
     array([[0.6],
            [0.8]], dtype=float32)
     """
-    for constraint, w, axis in parts:
-        constraint.project(w, axis)
-
+    for layer in leaves(layers):
+        if layer.constraint is not None:
+            for w, _ in layer.decayed_parameters():
+                layer.constraint.project(w, layer.unit_axis)
 
 # %% ../nbs/backpropagation.ipynb #6b7a8362
 class Objective:
     """The mean loss of a network with all its penalties, as a function of a batch.
 
-    How layers, loss and penalties are put together is looked up once: what a layer is given later, such as a
-    penalty, an objective that was made before knows nothing of.
+    How it is put together is looked up when it is made. Make another one when layers are bound to other memory, or
+    when they, the loss or the model get another penalty or activation.
 
     Parameters
     ----------
@@ -461,6 +436,17 @@ class Objective:
         Takes its joint form with its canonical activation.
     penalty : Penalty, optional
         On the weights of all layers, besides those that layers have.
+
+    Attributes
+    ----------
+    below : list of Layer
+        All layers in a row, those of networks among them, but the last.
+    top : Layer
+        The last one.
+    is_joint : bool
+        Whether the loss takes its joint form with the activation of `top`.
+    penalized : list of tuple
+        What `penalized` gives.
 
     Examples
     --------
@@ -478,7 +464,7 @@ class Objective:
     def __init__(self, layers: Sequence[Layer], loss: Loss, penalty: Penalty | None = None):
         *self.below, self.top = unrolled(layers)
         self.loss, self.is_joint = loss, takes_joint_form(self.top, loss)
-        self.penalized, self.constrained = penalized(layers, penalty), constrained(layers)
+        self.penalized = penalized(layers, penalty)
 
     def loss_and_gradient(self, X: np.ndarray, Y: np.ndarray, tape: Tape, weights: np.ndarray | None = None) -> tuple:
         """Algorithm 1: the mean loss J of a batch; the gradient of every parameter is left in the layers.
@@ -572,4 +558,3 @@ class Objective:
             Y_hat = self.top.forward(H, tape)
             J = self.loss(Y_hat, Y, weights)
         return J + add_penalties(self.penalized, tape, backward=False), Y_hat
-
