@@ -149,7 +149,7 @@
   const examples = element("div", { class: "play-examples", role: "group",
     "aria-label": "Images that were held out of the training" });
 
-  const pixelText = () => "How dark each of 8 × 8 blocks is.", unitText = () => "Point at a cell, or choose it.";
+  const pixelText = () => "How much ink is in each of 8 × 8 blocks.", unitText = () => "Point at a cell, or choose it.";
   const gradientText = () => `<b>+</b> a little more ink here speaks for the ${state.chosen[top]}, <b>−</b> against it.<br>`
     + `Full colour: ±${number(Math.max(...state.gradient.map(Math.abs)), 4)}. One more black dot in the block of a pixel `
     + "adds 1/16 to it, and so about 1/16 of its number to the logarithm of the probability.";
@@ -214,7 +214,7 @@
     state.gradient = inputGradient(state.passes, state.chosen[top]);
     const y = state.passes[top].h, best = argmax(y), k = state.chosen[top], g = state.gradient;
     const limit = Math.max(...g.map(Math.abs)), pixel = (i) => `pixel ${i + 1}, ${where(i)}`;
-    pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `${pixel(i)}: ${16 * state.x[i]} sixteenths`, true));
+    pixels.cells.forEach((cell, i) => paint(cell, state.x[i], 1, `${pixel(i)}: ${16 * state.x[i]} of 16`, true));
     gradients.cells.forEach((cell, i) => paint(cell, g[i], limit, `${pixel(i)}: ${signed(g[i], 4)}`));
     units.forEach(({ cells }, l) => cells.forEach((cell, j) => {
       paint(cell, state.passes[l].h[j], 1, `${spoken(l, j)}: ${number(state.passes[l].h[j])}`);
@@ -228,7 +228,7 @@
       bar.children[2].textContent = y[j] < 5e-5 ? "<0.0001" : number(y[j], 4);
     });
     layers.forEach((_, l) => equation(l));
-    put(gradientTitle, `What each pixel did to the ${k}: ∂ log ${output(top, k)} / ∂<b>x</b>`);
+    put(gradientTitle, `What a little more ink would do to the ${k}: ∂ log ${output(top, k)} / ∂<b>x</b>`);
     put(gradientReading, gradientText());
     drawDots();
     drawCanvas();
