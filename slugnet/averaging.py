@@ -115,7 +115,7 @@ class AverageParameters(Callback, Component):
         self.theta, self.steps = None, 0
 
     def on_train_begin(self, model: Model) -> None:
-        """Refuse a model that is not the one averaged so far.
+        """Refuse a model whose parameters are not as many as those averaged so far.
 
         Raises
         ------

@@ -13,8 +13,8 @@ from .component import require_instance, require_integer, require_number
 from .model import Callback
 
 # %% auto #0
-__all__ = ['SMALL_IS_GOOD', 'LARGE_IS_GOOD', 'is_improvement', 'direction', 'watched', 'EarlyStopping', 'ModelCheckpoint',
-           'LearningRateScheduler', 'CSVLogger', 'LambdaCallback']
+__all__ = ['SMALL_IS_GOOD', 'LARGE_IS_GOOD', 'TURNED', 'is_improvement', 'direction', 'watched', 'EarlyStopping',
+           'ModelCheckpoint', 'LearningRateScheduler', 'CSVLogger', 'LambdaCallback']
 
 # %% ../nbs/callbacks.ipynb #a5ed1218
 def is_improvement(value: float, best: float | None, sign: int, min_delta: float = 0.0) -> bool:
@@ -50,6 +50,8 @@ def is_improvement(value: float, best: float | None, sign: int, min_delta: float
 SMALL_IS_GOOD = ("loss", "error")
 #: Of a quantity whose name has one of these words, large values are good.
 LARGE_IS_GOOD = ("accuracy", "precision", "recall", "f1", "auc", "r2")
+#: So are they with one of these, as scikit-learn names losses and errors that it turns into scores.
+TURNED = ("neg_", "d2_")
 
 
 def direction(monitor: str, mode: str = "auto") -> int:
@@ -80,9 +82,10 @@ def direction(monitor: str, mode: str = "auto") -> int:
     require_instance("monitor", monitor, str)
     if mode not in ("auto", "min", "max"):
         raise ValueError(f"mode must be 'auto', 'min' or 'max'; got {mode!r}")
-    if mode == "min" or mode == "auto" and any(word in monitor for word in SMALL_IS_GOOD):
+    is_turned = any(word in monitor for word in TURNED)
+    if mode == "min" or mode == "auto" and not is_turned and any(word in monitor for word in SMALL_IS_GOOD):
         return 1
-    if mode == "max" or any(word in monitor for word in LARGE_IS_GOOD):
+    if mode == "max" or is_turned or any(word in monitor for word in LARGE_IS_GOOD):
         return -1
     raise ValueError(f"mode: cannot tell from the name {monitor!r} whether it should be small or large; "
                      "give 'min' or 'max'")

@@ -246,6 +246,8 @@ def learning_rate_range_test(model: Model, X, y, lowest: float = 1e-5, highest: 
                  progress=False)  # no-mutant: prints only
     except (_Finished, FloatingPointError):
         pass
+    if twin.stop_training:
+        raise KeyboardInterrupt
     if not watch.losses:
         raise ValueError("model: its loss is not finite before any step; look at the data and the weights")
     return RangeTest(rates[:len(watch.losses)], np.array(watch.losses))

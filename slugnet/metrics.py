@@ -23,6 +23,16 @@ def _pair(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("y_true must hold at least one label; got none")
     return y_true, y_pred
 
+
+def _decisions(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays of labels, or an error if some are fractions, as probabilities are."""
+    y_true, y_pred = _pair(y_true, y_pred)
+    for name, y in (("y_true", y_true), ("y_pred", y_pred)):
+        wrong = y[y != np.floor(y)] if y.dtype.kind == "f" else y[:0]  # no-mutant [floor]: ceil tells whole numbers as well
+        if wrong.size:
+            raise ValueError(f"{name} must hold labels; got {wrong[0]}: decide first, as predict does")
+    return y_true, y_pred
+
 # %% ../nbs/metrics.ipynb #c4522d98
 def accuracy(y_true, y_pred) -> float:
     """The share of decisions that are right.
@@ -47,7 +57,7 @@ def accuracy(y_true, y_pred) -> float:
     >>> accuracy([1, 0, 2, 2], [1, 0, 2, 0])
     0.75
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _decisions(y_true, y_pred)
     return float(np.mean(y_true == y_pred))  # eq-metrics-accuracy
 
 # %% ../nbs/metrics.ipynb #c0bc7342
@@ -97,7 +107,7 @@ def confusion_matrix(y_true, y_pred, classes=None) -> np.ndarray:
     Parameters
     ----------
     y_true, y_pred : array_like
-        True and predicted labels, of the same shape.
+        True and predicted labels, of the same shape. Where they have more axes than one, each entry is an example.
     classes : int or sequence, optional
         The number of classes, for labels from 0, or all labels; by default those that occur. They are sorted.
 
@@ -117,7 +127,7 @@ def confusion_matrix(y_true, y_pred, classes=None) -> np.ndarray:
     array([[1, 1],
            [1, 2]])
     """
-    y_true, y_pred = (y.ravel() for y in _pair(y_true, y_pred))
+    y_true, y_pred = (y.ravel() for y in _decisions(y_true, y_pred))
     labels = _labels(y_true, y_pred, classes)
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         if not np.isin(y, labels).all():
@@ -131,7 +141,7 @@ def _counts(y_true, y_pred, average: str) -> tuple[np.ndarray, np.ndarray, np.nd
     """Right decisions, all decisions and all examples of each class that counts, or of all together."""
     if average not in ("macro", "micro", "binary"):
         raise ValueError(f"average must be 'macro', 'micro' or 'binary'; got {average!r}")
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _decisions(y_true, y_pred)
     if average == "binary" and not np.isin(np.union1d(y_true, y_pred), (0, 1)).all():
         raise ValueError("average='binary' needs labels 0 and 1 in y_true and y_pred; got others: take 'macro'")
     C = confusion_matrix(y_true, y_pred, 2 if average == "binary" else None)
@@ -152,7 +162,7 @@ def precision(y_true, y_pred, average: str = "macro") -> float:
     Parameters
     ----------
     y_true, y_pred : array_like
-        True and predicted labels, of the same shape.
+        True and predicted labels, of the same shape. Where they have more axes than one, each entry is an example.
     average : str
         "macro": the mean over the classes that occur; "micro": all classes together; "binary": class 1 of 0 and 1.
 
@@ -181,7 +191,7 @@ def recall(y_true, y_pred, average: str = "macro") -> float:
     Parameters
     ----------
     y_true, y_pred : array_like
-        True and predicted labels, of the same shape.
+        True and predicted labels, of the same shape. Where they have more axes than one, each entry is an example.
     average : str
         "macro", "micro" or "binary", as for `precision`.
 
@@ -212,7 +222,7 @@ def f1(y_true, y_pred, average: str = "macro") -> float:
     Parameters
     ----------
     y_true, y_pred : array_like
-        True and predicted labels, of the same shape.
+        True and predicted labels, of the same shape. Where they have more axes than one, each entry is an example.
     average : str
         "macro", "micro" or "binary", as for `precision`.
 

@@ -503,8 +503,8 @@ def build(self, input_shape: tuple) -> "Model":
     if not chain:
         raise ValueError("the model has no layers: add one")
     _refuse_bound(self.layers)
-    if hasattr(self.loss, "require_activation"):
-        self.loss.require_activation(getattr(chain[-1], "activation", None))
+    if self.loss is not None:
+        _require_fitting(self.loss, chain[-1])
     before = _Before(self)
     try:
         self.output_shape = self._network.build(shape)
@@ -520,6 +520,12 @@ def build(self, input_shape: tuple) -> "Model":
     return self
 
 
+def _require_fitting(loss: Loss, top: Layer) -> None:
+    """Refuse a loss that does not take what the last layer ends in."""
+    if hasattr(loss, "require_activation"):
+        loss.require_activation(getattr(top, "activation", None))
+
+
 def _refuse_bound(chain: Sequence[Layer]) -> None:
     """Raise a ValueError if a layer belongs to a model already."""
     for layer in leaves(chain):
@@ -529,12 +535,13 @@ def _refuse_bound(chain: Sequence[Layer]) -> None:
 
 # %% ../nbs/model.ipynb #0cae3125
 _INITIAL, _SPLIT, _SHUFFLE, _NOISE, _AUGMENT = range(5)
+_VECTORS = ("theta", "grad", "state")
 
 
 def _allocate(self) -> None:
     """Make θ, g and state, and give the layers their views."""
     sizes = (self._network.size, self._network.size, self._network.state_size)
-    self.theta, self.grad, self.state = (aligned((size,), self.dtype, zeros=True) for size in sizes)
+    vars(self).update(zip(_VECTORS, (aligned((size,), self.dtype, zeros=True) for size in sizes)))
     self._network.bind(self.theta, self.grad, self.state)
 
 
@@ -860,6 +867,7 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int, chosen=None) -> dic
         if scored:
             scores.append(np.array(Y_hat))
     truth, decision = np.concatenate(truths), np.concatenate(decisions)
+    truth.flags.writeable = decision.flags.writeable = False  # a metric may not change what the next one is given
     seen = {name: np.concatenate(scores) if name in scored else decision for name in metrics}
     return {"loss": total / mass, **{name: _measured(name, metric, truth, seen[name]) for name, metric in metrics.items()}}
 
@@ -923,14 +931,15 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     batch_size : int
         Examples a step; the last batch of an epoch may be short.
     validation_split : float
-        Share of the examples held out for validation, in [0, 1). The same examples stay held out in a later
-        call with as many examples.
+        Share of the examples held out for validation, in [0, 1), drawn at random. The same examples stay held out
+        in a later call with as many examples. Give `validation_data` where the order counts, as in time series.
     validation_data : tuple, optional
         (X, y) or (X, y, sample_weight) to validate on instead.
     metrics : sequence of str or callable
-        Measured after each epoch on both parts; see `evaluate`.
+        Measured after each epoch on both parts, such as ``["accuracy"]``; see `evaluate`.
     sample_weight : array_like, shape (m,), optional
-        How much each example counts in the loss; metrics are not told.
+        How much each example counts in the loss; metrics are not told. A step takes the weighted mean of its own
+        minibatch, so that weights count for less the smaller it is, and for nothing with a `batch_size` of 1.
     callbacks : sequence of Callback
         What is to happen between steps.
     progress : bool
@@ -945,7 +954,8 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     -------
     History
         Of all epochs so far. The loss of an epoch is the mean over its steps, taken while θ changed. All losses,
-        also of validation, include the penalties.
+        also of validation, include the penalties. Ctrl-C ends the training, and the model keeps what it learnt;
+        `stop_training` is True then.
 
     Raises
     ------
@@ -953,7 +963,8 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         If an argument does not fit, or a batch of stored data or what `augment` gives does not; the model is then
         as before. So it is after any error in reading stored data or in `augment`.
     FloatingPointError
-        If the loss or θ ceases to be finite; the parameters are then those with which that epoch began.
+        If the loss or θ ceases to be finite; the parameters are then those with which that epoch began. So they are
+        after an error in a metric.
     OSError
         If a large model finds no room in the folder for temporary files, to which an epoch's beginning is noted.
 
@@ -971,6 +982,7 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         try:
             self._train(plan, shuffle, report)
         except KeyboardInterrupt:
+            self.stop_training = True
             report.interrupted(len(self.history))
         except Exception:
             self._put_back(plan)  # no-mutant: once more, whatever callbacks did at the end
@@ -1168,9 +1180,9 @@ def _train(self, plan, shuffle: bool, report) -> None:
             ending.callback(lambda callback=callback: callback.on_train_end(self, logs))
         try:
             for _ in range(plan.epochs):
-                logs = self._whole_epoch(plan, shuffle, tapes, report)
                 if self.stop_training:
                     break
+                logs = self._whole_epoch(plan, shuffle, tapes, report)
         except Exception:
             self._put_back(plan)  # already now, so that callbacks see it when they end
             raise
@@ -1188,12 +1200,14 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     plan.begun.note()
     for callback in plan.callbacks:
         callback.on_epoch_begin(self, epoch)
+    logs = {}
     try:
-        logs = {"loss": self._epoch(plan, shuffle, tapes, epoch, report)}
-    except FloatingPointError:
-        plan.begun.put_back()
+        logs["loss"] = self._epoch(plan, shuffle, tapes, epoch, report)
+        logs |= self._measure(plan)
+    except Exception as error:
+        if logs or isinstance(error, FloatingPointError):  # an epoch that is not in the history
+            plan.begun.put_back()
         raise
-    logs |= self._measure(plan)
     self.history.append(logs)
     report.epoch(epoch, logs)
     for callback in plan.callbacks:
@@ -1358,17 +1372,22 @@ def save(self, path) -> None:
     if self.dtype.kind == "c":
         raise TypeError(f"a model of {self.dtype} cannot be saved; astype gives one of real numbers")
     _require_own_wishes(self.layers)
+    parts = [*self.layers, self.loss, self.optimizer, self.penalty]
     arrays = dict(self._named(self.theta)) | {f"state.{i}": s for i, s in enumerate([self.state]) if s.size}
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
                 "input_shape": list(self.input_shape), "history": list(self.history),
                 "shuffler": self._shuffler.bit_generator.state, "noise": self._noise.bit_generator.state,
-                "augmenter": self._augmenter.bit_generator.state, "penalty": describe(self.penalty)}
+                "augmenter": self._augmenter.bit_generator.state, "penalty": describe(self.penalty),
+                "hiding": sorted(_hiding(parts))}
+    if self.loss is not None and "decision_threshold" in vars(self.loss):
+        settings["threshold"] = describe(self.loss.decision_threshold)
     if self._memory is not None:
         rest = _beside_slots(self.optimizer, self._memory)
         settings["t"] = rest.pop("t")
         settings["memory"] = {name: described for name, value in rest.items() for described in _described(value)}
         arrays |= {f"optimizer.{name}": self._memory[name] for name in self.optimizer.slots}
+        arrays |= {f"memory.{name}": value for name, value in rest.items() if _is_numeric(value)}
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = to_bytes(arrays, metadata={"slugnet": json.dumps({"format": 1, **settings})})
     part = f"{os.fspath(path)}.part"
@@ -1388,6 +1407,20 @@ def _described(value) -> list:
         return [describe(value)] * (not isinstance(value, (list, tuple)))
     except (TypeError, ValueError):
         return []
+
+
+def _is_numeric(value) -> bool:
+    """Whether it is an array of real numbers."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+
+
+def _hiding(value) -> set[str]:
+    """The names of slugnet's classes that other classes in a component, or in a list of them, have."""
+    if isinstance(value, Component):
+        name = type(value).__name__
+        hidden = {name} if _known_classes().get(name, type(value)) is not type(value) else set()
+        return hidden | _hiding([*value.arguments().values()])
+    return set().union(*map(_hiding, value)) if isinstance(value, (list, tuple)) else set()
 
 
 def _require_own_wishes(chain: Sequence[Layer]) -> None:
@@ -1456,7 +1489,11 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
     """The model that settings and arrays describe."""
     if settings["format"] != 1:
         raise ValueError(f"its format is {settings['format']!r}; this version reads format 1")
-    classes = _known_classes() | {kind.__name__: kind for kind in custom}
+    given = {kind.__name__: kind for kind in custom}
+    for name in settings.get("hiding", ()):
+        if name not in given:
+            raise ValueError(f"its {name} is not slugnet's but a class of your own: give it in custom")
+    classes = _known_classes() | given
     parts = {name: revive(settings[name], classes) for name in ("layers", "loss", "optimizer")}
     penalty = revive(settings.get("penalty"), classes)
     loss = parts.pop("loss")
@@ -1467,7 +1504,9 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
     for name, shape, _ in plan.parameters():
         _stored(name, shape, model.dtype, arrays)
     model.build(tuple(settings["input_shape"]))
-    model.loss = require_optional("loss", loss, Loss)     # it may refuse new models of that kind
+    model._loss = require_optional("loss", loss, Loss)     # it may refuse new models of that kind
+    if "threshold" in settings:
+        model.loss.decision_threshold = require_number("threshold", settings["threshold"])
     for name, view in model.parameters.items():
         _fill(view, name, arrays)
     if model.state.size:
@@ -1478,6 +1517,7 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
         model._memory |= {name: revive(value, classes) for name, value in rest.items()}
         for name in model.optimizer.slots:
             _fill(model._memory[name], f"optimizer.{name}", arrays)
+        model._memory |= {name.removeprefix("memory."): array for name, array in arrays.items() if name.startswith("memory.")}
     for logs in settings["history"]:
         model.history.append(logs)
     model._shuffler.bit_generator.state = settings["shuffler"]
@@ -1617,7 +1657,8 @@ class Model:
     optimizer : Optimizer, optional
         How to take a step; SGD(learning_rate=0.01) if not given.
     seed : int, optional
-        The same seed gives bit-identical results; without it, every model draws its own.
+        The same seed gives bit-identical results, on one machine and with as many threads; without it, every model
+        draws its own.
     dtype : str or numpy.dtype
         "float32" or "float64".
     penalty : Penalty, optional
@@ -1626,15 +1667,15 @@ class Model:
     Attributes
     ----------
     theta, grad : numpy.ndarray, shape (P,)
-        All parameters, and the gradient of the last step, each in one vector.
+        All parameters, and the gradient of the last step, each in one vector. What is assigned is written into it.
     state : numpy.ndarray
-        What the layers learn without a gradient.
+        What the layers learn without a gradient; assigning writes into it, too.
     history : History
         Losses and metrics of every epoch.
     input_shape, output_shape : tuple of int, or None
         The shapes of one example and of one prediction; None before the model is built.
     stop_training : bool
-        Whether training is to end after this epoch; a callback may set it.
+        Whether training is to end after this epoch; a callback may set it. After `fit`, whether it ended early.
 
     Raises
     ------
@@ -1658,18 +1699,29 @@ class Model:
                  seed: int | None = None, dtype="float32", penalty: Penalty | None = None):
         self._network = Network(layers)
         refuse_repeats(self.layers)
-        self.loss = require_optional("loss", loss, Loss)
+        self.input_shape = self.output_shape = self._memory = None
+        self.loss = loss
         self.optimizer = SGD() if optimizer is None else optimizer
         self.seed = seed if seed is None else require_integer("seed", seed, minimum=0)
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         self.dtype = np.dtype(dtype)
-        self._entropy = np.random.SeedSequence(seed).entropy
+        self._entropy = np.random.SeedSequence(self.seed).entropy
         self.penalty = require_optional("penalty", penalty, Penalty)
         self._shuffler, self._noise = self._generator(_SHUFFLE), self._generator(_NOISE)
         self._augmenter = self._generator(_AUGMENT)
-        self.input_shape = self.output_shape = self._memory = None
         self.history, self.stop_training = History(), False
+
+    def __setattr__(self, name: str, value) -> None:
+        """Write what is assigned to `theta`, `grad` or `state` into the vector, of which the layers hold views."""
+        if name in _VECTORS:
+            self._require_built()
+            value, own = require_array(name, value), vars(self)[name]
+            if value.shape != own.shape:
+                raise ValueError(f"{name} must have the shape {own.shape}; got {value.shape}")
+            np.copyto(own, value, casting="same_kind")
+        else:
+            super().__setattr__(name, value)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -1682,6 +1734,18 @@ class Model:
         if type(optimizer) is not type(getattr(self, "_optimizer", None)):
             self._memory = None
         self._optimizer = optimizer
+
+    @property
+    def loss(self) -> Loss | None:
+        """What to minimise. It may be exchanged for one that takes what the last layer gives."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: Loss | None) -> None:
+        loss = require_optional("loss", loss, Loss)
+        if loss is not None and self.is_built:
+            _require_fitting(loss, network.unrolled(self.layers)[-1])
+        self._loss = loss
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -35,6 +35,11 @@ def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarra
     numpy.ndarray, shape (m, *output_shape)
         The outputs of the last layer; they may live in a buffer of the tape.
 
+    Raises
+    ------
+    TypeError
+        If a layer returns none.
+
     Examples
     --------
     >>> from slugnet.layers import Reshape
@@ -48,6 +53,8 @@ def feedforward(layers: Sequence[Layer], X: np.ndarray, tape: Tape) -> np.ndarra
     H = X
     for layer in layers:
         H = layer.forward(H, tape)  # eq-backpropagation-forward
+        if H is None:
+            raise TypeError(f"{layer!r}: forward returned None; it must return the outputs")
     return H
 
 # %% ../nbs/backpropagation.ipynb #91aea61c
@@ -68,6 +75,11 @@ def backpropagate(layers: Sequence[Layer], G: np.ndarray, tape: Tape) -> np.ndar
     numpy.ndarray, shape (m, *input_shape), or None
         The gradient in the inputs; None if `tape.end` is the first layer.
 
+    Raises
+    ------
+    Exception
+        What a layer raises; if it was given no gradient, a note says so.
+
     Examples
     --------
     >>> from slugnet.layers import Reshape
@@ -78,8 +90,13 @@ def backpropagate(layers: Sequence[Layer], G: np.ndarray, tape: Tape) -> np.ndar
     >>> backpropagate([layer], np.ones_like(H), tape)
     array([[1., 1., 1., 1.]])
     """
-    for layer in reversed(layers):
-        G = layer.backward(G, tape)  # eq-backpropagation-recursion, eq-backpropagation-parameters
+    try:
+        for layer in reversed(layers):
+            G = layer.backward(G, tape)  # eq-backpropagation-recursion, eq-backpropagation-parameters
+    except Exception as error:
+        if G is None:
+            error.add_note(f"{layer!r} was given None as the gradient in its outputs: does the layer after it return one?")
+        raise
     return G
 
 # %% ../nbs/backpropagation.ipynb #0e59e8eb

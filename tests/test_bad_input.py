@@ -10,6 +10,7 @@ from slugnet.layers import Dense, Embedding
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
 from slugnet.data import split_indices
 from slugnet.model import Callback, Model, load
+from slugnet.network import Network
 from slugnet.optimizers import SGD, Adam, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
 
 RNG = np.random.default_rng(0)
@@ -313,3 +314,80 @@ def test_a_path_that_is_a_folder_leaves_nothing_beside_it(tmp_path) -> None:
     with pytest.raises(OSError):
         fitted().save(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+# ---- what is assigned to a built model
+
+def test_vectors_are_written_into() -> None:
+    model = Model([Dense(2)], loss=MeanSquaredError(), optimizer=SGD(0.1), seed=0).build((3,))
+    with pytest.raises(ValueError, match=r"theta must have the shape \(8,\); got \(7,\)"):
+        model.theta = np.zeros(7)
+    with pytest.raises(TypeError):
+        model.grad = np.zeros(8, complex)
+    with pytest.raises(NotFittedError):
+        Model([Dense(2)]).state = np.zeros(0)
+
+    class Clip(Callback):
+        def on_gradient(self, model, step, weight):
+            model.grad = np.clip(model.grad, -0.01, 0.01)
+
+    before = model.theta.copy()
+    model.fit(np.eye(3), 9 * np.eye(3)[:, :2], epochs=1, callbacks=[Clip()], progress=False)
+    assert 0 < np.abs(model.theta - before).max() <= 0.1 * 0.01 * (1 + 1e-4)
+
+
+def test_a_loss_that_does_not_fit_is_refused_where_it_is_assigned() -> None:
+    model = Model([Dense(2)], loss=MeanSquaredError(), seed=0).build((3,))
+    kept = model.loss
+    for wrong, kind in (("mse", TypeError), (BinaryCrossEntropy(), ValueError)):
+        with pytest.raises(kind, match="loss must|takes probabilities"):
+            model.loss = wrong
+        assert model.loss is kept
+    model.loss = None
+
+
+def test_a_seed_may_be_a_number_of_numpy(tmp_path) -> None:
+    model, twin = (Model([Dense(1)], seed=seed).build((2,)) for seed in (np.int64(3), 3))
+    assert np.array_equal(model.theta, twin.theta)
+    model.save(tmp_path / "model.safetensors")
+
+
+def test_files_keep_what_a_loss_and_an_optimizer_were_given_beside_their_arguments(tmp_path) -> None:
+    class Rule(SGD):
+        def start(self, theta, decayed=None):
+            return super().start(theta, decayed) | {"mean": np.zeros(3)}
+
+        def update(self, theta, grad, rate, memory):
+            memory["mean"] += 1
+            super().update(theta, grad * memory["mean"][0], rate, memory)
+
+    X, y = np.eye(4), np.array([0, 1, 1, 0])
+    model = Model([Dense(1, Sigmoid())], loss=BinaryCrossEntropy(), optimizer=Rule(0.1), seed=0)
+    model.fit(X, y, epochs=2, progress=False)
+    model.loss.decision_threshold = 0.25
+    model.save(tmp_path / "model.safetensors")
+    twin = load(tmp_path / "model.safetensors", custom=[Rule])
+    assert twin.loss.decision_threshold == 0.25
+    for one in (model, twin):
+        one.fit(X, y, epochs=2, progress=False)
+    assert np.array_equal(model.theta, twin.theta)
+
+
+def test_a_class_that_hides_one_of_slugnets_must_be_given(tmp_path) -> None:
+    hiding = type("Dropout", (Dense,), {"__init__": lambda self, units: Dense.__init__(self, units)})
+    model = Model([Network([hiding(1)])], seed=0).build((2,))
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="Dropout is not slugnet's but a class of your own: give it in custom"):
+        load(tmp_path / "model.safetensors")
+    assert type(load(tmp_path / "model.safetensors", custom=[hiding]).layers[0].layers[0]) is hiding
+
+
+def test_a_metric_cannot_change_what_the_next_one_is_given() -> None:
+    def sorting(truth, decisions):
+        truth.sort()
+        return 0.0
+
+    model = Model([Dense(3, Softmax())], loss=CategoricalCrossEntropy(), seed=0).build((3,))
+    with pytest.raises(ValueError, match="read-only") as caught:
+        model.evaluate(X, y, metrics=[sorting])
+    assert "sorting" in caught.value.__notes__[0]

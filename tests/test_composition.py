@@ -10,7 +10,8 @@ from slugnet import Model, load
 from slugnet.activation import GELU, ReLU, Softmax, Tanh
 from slugnet.layers import (
     Activation, BatchNormalization, Convolution, Dense, Dropout, Embedding, Flatten, GaussianNoise, GlobalMaxPooling,
-    GlobalMeanPooling, LayerNormalization, MaxPooling, MeanPooling, Parallel, Reshape, Residual, Upsampling, ZeroPadding)
+    GlobalMeanPooling, LayerNormalization, MaxPooling, MeanPooling, Parallel, Permute, Reshape, Residual, Upsampling,
+    ZeroPadding)
 from slugnet.contract import ActivatedLayer, Layer, Tape
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.network import Network, leaves
@@ -27,6 +28,7 @@ ON_IMAGES = {
     "mean pooling": lambda: MeanPooling(2, padding="same"),
     "noise": lambda: GaussianNoise(0.1),
     "parallel": lambda: Parallel([[Convolution(2, 1)], [MaxPooling(3, stride=1, padding="same")]], join="concatenate"),
+    "permute": lambda: Permute((2, 0, 1)),
     "reshape": lambda: Reshape((-1, 2)),
     "residual": lambda: Residual([BatchNormalization(), Convolution(4, 3, padding="same", groups=2)]),
     "upsampling": lambda: Upsampling(2),

@@ -135,6 +135,7 @@ OPERATORS = {
     "Sigmoid": lambda given, X: [activation.Sigmoid()(X)],
     "Tanh": lambda given, X: [activation.Tanh()(X)],
     "Flatten": lambda given, X: [run(layers.Flatten(), X)],
+    "Transpose": lambda given, X: [run(layers.Permute(given.get("perm", [*range(X.ndim)][::-1])), X[None])[0]],
     "BatchNormalization": batch_normalization,
     "LayerNormalization": layer_normalization,
     "SoftmaxCrossEntropyLoss": cross_entropy,

@@ -11,7 +11,7 @@ from slugnet.activation import ReLU, Softmax
 from slugnet.check import check_layer
 from slugnet.contract import Tape, batch_last
 from slugnet.layers import (
-    Dense, Flatten, GlobalMaxPooling, GlobalMeanPooling, MaxPooling, MeanPooling, Reshape, Upsampling, ZeroPadding)
+    Dense, Flatten, GlobalMaxPooling, GlobalMeanPooling, MaxPooling, MeanPooling, Permute, Reshape, Upsampling, ZeroPadding)
 from slugnet.loss import CategoricalCrossEntropy
 from slugnet.model import Model, load
 
@@ -55,7 +55,7 @@ LAYERS = {
     "mean, padding counts": lambda: MeanPooling(3, 2, padding=1, count_padding=True),
     "global max": GlobalMaxPooling, "global mean": GlobalMeanPooling, "flatten": Flatten,
     "reshape": lambda: Reshape((-1, 2)), "zero padding": lambda: ZeroPadding(((1, 0), 2)),
-    "upsampling": lambda: Upsampling((2, 3)),
+    "upsampling": lambda: Upsampling((2, 3)), "permute": lambda: Permute((2, 0, 1)),
 }
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ActivatedLayer', 'Activation', 'BatchNormalization', 'Convolution', 'Dense', 'Dropout', 'Embedding', 'Flatten',
            'GaussianNoise', 'GlobalMaxPooling', 'GlobalMeanPooling', 'Layer', 'LayerNormalization', 'MaxPooling',
-           'MeanPooling', 'Parallel', 'Reshape', 'Residual', 'Tape', 'Upsampling', 'ZeroPadding']
+           'MeanPooling', 'Parallel', 'Permute', 'Reshape', 'Residual', 'Tape', 'Upsampling', 'ZeroPadding']
 
 # %% ../../nbs/layers/index.ipynb #5886b874
 from ..contract import ActivatedLayer, Layer, Tape
@@ -17,11 +17,11 @@ from .dropout import Dropout, GaussianNoise
 from .embedding import Embedding
 from .layer_normalization import LayerNormalization
 from .pooling import GlobalMaxPooling, GlobalMeanPooling, MaxPooling, MeanPooling
-from .reshaping import Flatten, Reshape, Upsampling, ZeroPadding
+from .reshaping import Flatten, Permute, Reshape, Upsampling, ZeroPadding
 from .residual import Parallel, Residual
 
 # %% ../../nbs/layers/index.ipynb #9e357665
 _all_ = ["ActivatedLayer", "Activation", "BatchNormalization", "Convolution", "Dense", "Dropout",
          "Embedding", "Flatten", "GaussianNoise", "GlobalMaxPooling", "GlobalMeanPooling", "Layer",
-         "LayerNormalization", "MaxPooling", "MeanPooling", "Parallel", "Reshape", "Residual", "Tape",
-         "Upsampling", "ZeroPadding"]
+         "LayerNormalization", "MaxPooling", "MeanPooling", "Parallel", "Permute", "Reshape", "Residual",
+         "Tape", "Upsampling", "ZeroPadding"]

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..component import require_integer, require_list
 from ..contract import Layer, Tape
 from .pooling import per_axis, require_image, require_padding, require_sizes
 
 # %% auto #0
-__all__ = ['Reshape', 'Flatten', 'ZeroPadding', 'Upsampling']
+__all__ = ['Reshape', 'Flatten', 'Permute', 'ZeroPadding', 'Upsampling']
 
 # %% ../../nbs/layers/reshaping.ipynb #67d302ae
 class Reshape(Layer):
@@ -86,6 +88,63 @@ class Flatten(Reshape):
 
     def __init__(self):
         super().__init__((-1,))
+
+# %% ../../nbs/layers/reshaping.ipynb #pe000002
+class Permute(Layer):
+    """The axes of each example in another order.
+
+    Parameters
+    ----------
+    axes : sequence of int
+        For each axis of the output, which axis of the input it is, counted from 0 and without that of the batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `axes` does not hold each number from 0 on once; by `build`, if an example has more or fewer axes.
+
+    Examples
+    --------
+    >>> Permute((2, 0, 1)).build((8, 9, 3))
+    (3, 8, 9)
+    """
+
+    def __init__(self, axes: Sequence[int]):
+        self.axes = tuple(require_integer(f"axes[{a}]", axis, minimum=0) for a, axis in enumerate(require_list("axes", axes)))
+        if sorted(self.axes) != list(range(len(self.axes))) or not self.axes:
+            raise ValueError(f"axes must hold each number from 0 on once, such as (1, 0); got {self.axes}")
+
+    def build(self, input_shape: tuple) -> tuple:
+        """Fit the layer to examples of one shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example.
+
+        Returns
+        -------
+        tuple of int
+            The same sizes in the new order.
+
+        Raises
+        ------
+        ValueError
+            If it has another number of axes.
+        """
+        if len(input_shape) != len(self.axes):
+            raise ValueError(f"Permute{self.axes} takes examples of {len(self.axes)} axes; got {tuple(input_shape)}")
+        back = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        self._orders = [(0, *(axis + 1 for axis in order)) for order in (self.axes, back)]
+        return tuple(input_shape[axis] for axis in self.axes)
+
+    def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
+        """X with its axes in the new order, (m, *output_shape): a view."""
+        return X.transpose(self._orders[0])  # eq-reshaping-permute
+
+    def backward(self, G: np.ndarray, tape: Tape) -> np.ndarray:
+        """G with its axes in the old order, (m, *input_shape): a view."""
+        return G.transpose(self._orders[1])  # eq-reshaping-gradient
 
 # %% ../../nbs/layers/reshaping.ipynb #f8ad8530
 class ZeroPadding(Layer):

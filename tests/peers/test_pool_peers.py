@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from slugnet.contract import Tape
-from slugnet.layers import GlobalMaxPooling, GlobalMeanPooling, MaxPooling, MeanPooling, Upsampling, ZeroPadding
+from slugnet.layers import GlobalMaxPooling, GlobalMeanPooling, MaxPooling, MeanPooling, Permute, Upsampling, ZeroPadding
 
 CASES = list(itertools.product((2, 3, (2, 3)), (None, 1, 2, (3, 1)), (0, 1, (1, 0)), (1, 3)))
 
@@ -59,4 +59,5 @@ def test_global_padding_and_upsampling(shape):
     agree(GlobalMeanPooling(), lambda X: X.mean(axes), X)
     agree(GlobalMaxPooling(), lambda X: X.amax(axes), X)
     agree(ZeroPadding(2), lambda X: functional.pad(X, [2] * 2 * len(axes)), X)
+    agree(Permute([*range(1, len(shape)), 0]), lambda X: X.permute(0, *range(2, len(shape) + 1), 1), X)
     agree(Upsampling(3), lambda X: functional.interpolate(X, scale_factor=3, mode="nearest"), X)
