@@ -50,7 +50,7 @@ def is_improvement(value: float, best: float | None, sign: int, min_delta: float
 SMALL_IS_GOOD = ("loss", "error")
 #: Of a quantity whose name has one of these words, large values are good.
 LARGE_IS_GOOD = ("accuracy", "precision", "recall", "f1", "auc", "r2")
-#: So are they with one of these, as scikit-learn names losses and errors that it turns into scores.
+#: So are they if it begins thus: scikit-learn names losses and errors like this that it turns into scores.
 TURNED = ("neg_", "d2_")
 
 
@@ -82,8 +82,9 @@ def direction(monitor: str, mode: str = "auto") -> int:
     require_instance("monitor", monitor, str)
     if mode not in ("auto", "min", "max"):
         raise ValueError(f"mode must be 'auto', 'min' or 'max'; got {mode!r}")
-    is_turned = any(word in monitor for word in TURNED)
-    if mode == "min" or mode == "auto" and not is_turned and any(word in monitor for word in SMALL_IS_GOOD):
+    is_small_good = any(word in monitor for word in SMALL_IS_GOOD)
+    is_turned = is_small_good and monitor.removeprefix("val_").startswith(TURNED)
+    if mode == "min" or mode == "auto" and is_small_good and not is_turned:
         return 1
     if mode == "max" or is_turned or any(word in monitor for word in LARGE_IS_GOOD):
         return -1

@@ -30,7 +30,7 @@ def _decisions(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         wrong = y[y != np.floor(y)] if y.dtype.kind == "f" else y[:0]  # no-mutant [floor]: ceil tells whole numbers as well
         if wrong.size:
-            raise ValueError(f"{name} must hold labels; got {wrong[0]}: decide first, as predict does")
+            raise ValueError(f"{name} must hold labels, whole numbers or texts; got {wrong[0]}, as probabilities are")
     return y_true, y_pred
 
 # %% ../nbs/metrics.ipynb #c4522d98

@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from types import MappingProxyType
 
 import numpy as np
@@ -897,7 +897,8 @@ def _metrics(metrics: Sequence, loss: Loss, always: bool = True) -> dict[str, Ca
     """The metrics by name; losses of classes report the accuracy."""
     if isinstance(metrics, str) or not isinstance(metrics, Sequence):
         raise TypeError(f"metrics must be a list such as ['accuracy']; got {metrics!r}")
-    named = {"accuracy": accuracy} if loss.classifies and always else {}
+    decides = type(loss).decide is not Loss.decide
+    named = {"accuracy": accuracy} if loss.classifies and always and decides else {}
     for metric in metrics:
         if metric == "accuracy" and loss.classifies:
             named["accuracy"] = accuracy
@@ -939,7 +940,7 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
         Measured after each epoch on both parts, such as ``["accuracy"]``; see `evaluate`.
     sample_weight : array_like, shape (m,), optional
         How much each example counts in the loss; metrics are not told. A step takes the weighted mean of its own
-        minibatch, so that weights count for less the smaller it is, and for nothing with a `batch_size` of 1.
+        minibatch, so that weights count for less the smaller it is; with a `batch_size` of 1, only whether they are 0.
     callbacks : sequence of Callback
         What is to happen between steps.
     progress : bool
@@ -1238,14 +1239,21 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     return total / mass
 
 
+def _is_own(component: Component) -> bool:
+    """Whether a component, and those that it holds, are of slugnet's classes."""
+    held = [part for part in vars(component).values() if isinstance(part, Component)]
+    return type(component).__module__.startswith("slugnet.") and all(map(_is_own, held))
+
+
 def _fixed(self, plan) -> tuple | None:
     """The objective, and whether there are constraints, if no code of the user's runs between two steps of an epoch.
 
-    Such code, a callback, an augmentation or a method of another class, may change how the network is put together.
+    Such code, a callback, an augmentation, a source of stored data or a method of another class, may change how the
+    network is put together.
     """
-    parts = self.loss, self.optimizer, *leaves(self._network.layers)
-    own = type(self) is Model and all(type(part).__module__.startswith("slugnet.") for part in parts)
-    if not own or plan.callbacks or plan.augment is not None:
+    parts = [self.loss, self.optimizer, *leaves(self._network.layers), *([] if self.penalty is None else [self.penalty])]
+    own = type(self) is Model and all(map(_is_own, parts)) and not (plan.callbacks or plan.augment)
+    if not own or any(isinstance(part, Stored) for part in (plan.X, plan.Y)):
         return None
     return self._objective(), any(layer.constraint is not None for layer in leaves(self._network.layers))
 
@@ -1379,9 +1387,10 @@ def save(self, path) -> None:
                 "input_shape": list(self.input_shape), "history": list(self.history),
                 "shuffler": self._shuffler.bit_generator.state, "noise": self._noise.bit_generator.state,
                 "augmenter": self._augmenter.bit_generator.state, "penalty": describe(self.penalty),
-                "hiding": sorted(_hiding(parts))}
-    if self.loss is not None and "decision_threshold" in vars(self.loss):
-        settings["threshold"] = describe(self.loss.decision_threshold)
+                "hiding": sorted(_hiding(parts, _known_classes()))}
+    threshold = None if self.loss is None else vars(self.loss).get("decision_threshold")
+    if isinstance(threshold, Real) and math.isfinite(threshold):
+        settings["threshold"] = float(threshold)
     if self._memory is not None:
         rest = _beside_slots(self.optimizer, self._memory)
         settings["t"] = rest.pop("t")
@@ -1410,17 +1419,17 @@ def _described(value) -> list:
 
 
 def _is_numeric(value) -> bool:
-    """Whether it is an array of real numbers."""
-    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+    """Whether it is an array of real numbers, of at most eight bytes each."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.itemsize <= 8  # no-mutant: no number takes nine
 
 
-def _hiding(value) -> set[str]:
-    """The names of slugnet's classes that other classes in a component, or in a list of them, have."""
+def _hiding(value, known: dict[str, type]) -> set[str]:
+    """The names of known classes that other classes in a component, or in a list of them, have."""
     if isinstance(value, Component):
         name = type(value).__name__
-        hidden = {name} if _known_classes().get(name, type(value)) is not type(value) else set()
-        return hidden | _hiding([*value.arguments().values()])
-    return set().union(*map(_hiding, value)) if isinstance(value, (list, tuple)) else set()
+        hidden = {name} if known.get(name, type(value)) is not type(value) else set()
+        return hidden | _hiding([*value.arguments().values()], known)
+    return set().union(*(_hiding(part, known) for part in value)) if isinstance(value, (list, tuple)) else set()
 
 
 def _require_own_wishes(chain: Sequence[Layer]) -> None:
@@ -1517,13 +1526,26 @@ def _restore(settings: dict, arrays: dict, custom: Sequence[type]) -> "Model":
         model._memory |= {name: revive(value, classes) for name, value in rest.items()}
         for name in model.optimizer.slots:
             _fill(model._memory[name], f"optimizer.{name}", arrays)
-        model._memory |= {name.removeprefix("memory."): array for name, array in arrays.items() if name.startswith("memory.")}
+        for name, array in arrays.items():
+            if name.startswith("memory."):
+                _recall(model, name.removeprefix("memory."), array)
     for logs in settings["history"]:
         model.history.append(logs)
     model._shuffler.bit_generator.state = settings["shuffler"]
     model._noise.bit_generator.state = settings["noise"]
     model._augmenter.bit_generator.state = settings.get("augmenter", model._augmenter.bit_generator.state)
     return model
+
+
+def _recall(model: "Model", name: str, array: np.ndarray) -> None:
+    """Let the optimizer remember an array, in the one that it has of that name if that is of the same form."""
+    if name == "t" or name not in _beside_slots(model.optimizer, {name: None}):
+        raise ValueError(f"an optimizer keeps {name!r} itself")
+    own = model._memory.get(name)
+    if isinstance(own, np.ndarray) and (own.shape, own.dtype) == (array.shape, array.dtype):
+        own[...] = array
+    else:
+        model._memory[name] = array
 
 
 def _stored(name: str, shape: tuple, dtype, arrays: dict) -> np.ndarray:
@@ -1675,7 +1697,7 @@ class Model:
     input_shape, output_shape : tuple of int, or None
         The shapes of one example and of one prediction; None before the model is built.
     stop_training : bool
-        Whether training is to end after this epoch; a callback may set it. After `fit`, whether it ended early.
+        Whether training is to end after this epoch; a callback may set it, and Ctrl-C does.
 
     Raises
     ------
@@ -1717,9 +1739,11 @@ class Model:
         if name in _VECTORS:
             self._require_built()
             value, own = require_array(name, value), vars(self)[name]
+            if value.dtype.kind not in "biuf" + own.dtype.kind:
+                raise TypeError(f"{name} must hold numbers for a model of {own.dtype}; got an array of {value.dtype}")
             if value.shape != own.shape:
                 raise ValueError(f"{name} must have the shape {own.shape}; got {value.shape}")
-            np.copyto(own, value, casting="same_kind")
+            own[...] = value
         else:
             super().__setattr__(name, value)
 
@@ -1737,7 +1761,7 @@ class Model:
 
     @property
     def loss(self) -> Loss | None:
-        """What to minimise. It may be exchanged for one that takes what the last layer gives."""
+        """What to minimise. It may be exchanged for one that takes what the last layer gives at that moment."""
         return self._loss
 
     @loss.setter
@@ -1761,7 +1785,7 @@ class Model:
     @property
     def is_built(self) -> bool:
         """Whether the model has parameters."""
-        return self.input_shape is not None
+        return vars(self).get("input_shape") is not None
 
     def _require_loss(self) -> Loss:
         if self.loss is None:

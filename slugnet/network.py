@@ -527,7 +527,7 @@ class Objective:
             J, G_A = loss.joint(A, Y, weights, out=G_A)  # eq-backpropagation-pair
             G = top.affine_backward(G_A, tape)
         else:
-            Y_hat = top.forward(H, tape)
+            Y_hat = feedforward([top], H, tape)
             J = loss(Y_hat, Y, weights)
             G = tape.buffer(loss, "G", Y_hat.shape, Y_hat.dtype)
             G = loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
@@ -572,6 +572,6 @@ class Objective:
             A = self.top.affine(H, tape)
             J, Y_hat = self.loss.joint(A, Y, weights)[0], self.top.activation(A)
         else:
-            Y_hat = self.top.forward(H, tape)
+            Y_hat = feedforward([self.top], H, tape)
             J = self.loss(Y_hat, Y, weights)
         return J + add_penalties(self.penalized, tape, backward=False), Y_hat

@@ -391,3 +391,54 @@ def test_a_metric_cannot_change_what_the_next_one_is_given() -> None:
     with pytest.raises(ValueError, match="read-only") as caught:
         model.evaluate(X, y, metrics=[sorting])
     assert "sorting" in caught.value.__notes__[0]
+
+
+def test_files_take_what_an_optimizer_remembers_in_the_arrays_that_it_has(tmp_path) -> None:
+    class Rule(SGD):
+        def start(self, theta, decayed=None):
+            memory = super().start(theta, decayed)
+            return memory | {"head": memory["v"][:3], "wide": np.zeros(2, np.longdouble)}
+
+        def update(self, theta, grad, rate, memory):
+            super().update(theta, grad, rate, memory)
+            memory["head"] *= 0.5
+
+    model = Model([Dense(2)], loss=MeanSquaredError(), optimizer=Rule(0.1, momentum=0.9), seed=0)
+    model.fit(X, ONE_HOT[:, :2], epochs=2, progress=False)
+    model.save(tmp_path / "model.safetensors")
+    twin = load(tmp_path / "model.safetensors", custom=[Rule])
+    for one in (model, twin):
+        one.fit(X, ONE_HOT[:, :2], epochs=2, progress=False)
+    assert np.array_equal(model.theta, twin.theta)
+
+
+@pytest.mark.parametrize("name", ["t", "v", "decayed", "work"])
+def test_a_file_cannot_replace_what_an_optimizer_keeps_itself(tmp_path, name) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    model = Model([Dense(2)], loss=MeanSquaredError(), optimizer=SGD(0.1, momentum=0.9), seed=0)
+    model.fit(X, ONE_HOT[:, :2], epochs=1, progress=False)
+    model.save(path := tmp_path / "model.safetensors")
+    with safe_open(path, framework="numpy") as file:
+        arrays, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    save_file(arrays | {f"memory.{name}": np.zeros(1)}, path, metadata=metadata)
+    with pytest.raises(ValueError, match=f"'{name}' itself"):
+        load(path)
+
+
+@pytest.mark.parametrize("threshold", [None, True, [0.5], np.array(0.25), np.inf, np.float32(0.25)], ids=repr)
+def test_no_threshold_makes_a_model_that_cannot_be_saved_or_read(tmp_path, threshold) -> None:
+    model = Model([Dense(1, Sigmoid())], loss=BinaryCrossEntropy(), seed=0).build((3,))
+    model.loss.decision_threshold = threshold
+    model.save(tmp_path / "model.safetensors")
+    kept = load(tmp_path / "model.safetensors").loss.decision_threshold
+    assert kept == (threshold if isinstance(threshold, (bool, np.float32)) else 0.5)
+
+
+def test_a_loss_of_classes_need_not_say_how_to_decide() -> None:
+    class Own(MeanSquaredError):
+        classifies = True
+
+    model = Model([Dense(3)], loss=Own(), seed=0).build((3,))
+    assert [*model.evaluate(X, ONE_HOT)] == ["loss"]

@@ -133,7 +133,7 @@ class Permute(Layer):
             If it has another number of axes.
         """
         if len(input_shape) != len(self.axes):
-            raise ValueError(f"Permute{self.axes} takes examples of {len(self.axes)} axes; got {tuple(input_shape)}")
+            raise ValueError(f"Permute takes examples of {len(self.axes)} axes, one for each of {self.axes}; got {tuple(input_shape)}")
         back = sorted(range(len(self.axes)), key=self.axes.__getitem__)
         self._orders = [(0, *(axis + 1 for axis in order)) for order in (self.axes, back)]
         return tuple(input_shape[axis] for axis in self.axes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..component import require_instance
 from ..contract import Layer, Tape, require_names
-from ..network import Network, refuse_repeats, unrolled
+from ..network import Network, feedforward, refuse_repeats, unrolled
 
 # %% auto #0
 __all__ = ['Residual', 'total', 'columns', 'build_side_by_side', 'joined_shape', 'Parallel']
@@ -342,7 +342,7 @@ class Parallel(Network):
         >>> layer.forward(np.array([[-1.0, 2.0]]), Tape())
         array([[ 0.,  2., -1.,  2.]])
         """
-        outputs = [layer.forward(X, tape) for layer in self.layers]
+        outputs = [feedforward([layer], X, tape) for layer in self.layers]
         if self.join == "sum":
             return total(outputs, out=tape.buffer(self, "H", outputs[0].shape, outputs[0].dtype))
         parts = tape[self]["parts"] = columns([F.shape[1] for F in outputs])
