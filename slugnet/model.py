@@ -1239,10 +1239,17 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     return total / mass
 
 
-def _is_own(component: Component) -> bool:
-    """Whether a component, and those that it holds, are of slugnet's classes."""
-    held = [part for part in vars(component).values() if isinstance(part, Component)]
-    return type(component).__module__.startswith("slugnet.") and all(map(_is_own, held))
+def _are_own(parts: Sequence[Component]) -> bool:
+    """Whether components, and those that they hold, are all of slugnet's classes."""
+    rest, seen = [*parts], set()
+    while rest:
+        part = rest.pop()
+        if not type(part).__module__.startswith("slugnet."):
+            return False
+        if id(part) not in seen:
+            seen.add(id(part))
+            rest += [held for held in vars(part).values() if isinstance(held, Component)]
+    return True
 
 
 def _fixed(self, plan) -> tuple | None:
@@ -1252,7 +1259,7 @@ def _fixed(self, plan) -> tuple | None:
     network is put together.
     """
     parts = [self.loss, self.optimizer, *leaves(self._network.layers), *([] if self.penalty is None else [self.penalty])]
-    own = type(self) is Model and all(map(_is_own, parts)) and not (plan.callbacks or plan.augment)
+    own = type(self) is Model and _are_own(parts) and not (plan.callbacks or plan.augment)
     if not own or any(isinstance(part, Stored) for part in (plan.X, plan.Y)):
         return None
     return self._objective(), any(layer.constraint is not None for layer in leaves(self._network.layers))
