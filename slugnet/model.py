@@ -503,8 +503,7 @@ def build(self, input_shape: tuple) -> "Model":
     if not chain:
         raise ValueError("the model has no layers: add one")
     _refuse_bound(self.layers)
-    if self.loss is not None:
-        _require_fitting(self.loss, chain[-1])
+    _require_fitting(self.loss, chain[-1])
     before = _Before(self)
     try:
         self.output_shape = self._network.build(shape)
@@ -520,9 +519,9 @@ def build(self, input_shape: tuple) -> "Model":
     return self
 
 
-def _require_fitting(loss: Loss, top: Layer) -> None:
+def _require_fitting(loss: Loss | None, top: Layer) -> None:
     """Refuse a loss that does not take what the last layer ends in."""
-    if hasattr(loss, "require_activation"):
+    if loss is not None:
         loss.require_activation(getattr(top, "activation", None))
 
 
@@ -1239,9 +1238,9 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     return total / mass
 
 
-def _are_own(parts: Sequence[Component]) -> bool:
+def _are_own(parts: Sequence[Component | None]) -> bool:
     """Whether components, and those that they hold, are all of slugnet's classes."""
-    rest, seen = [*parts], set()
+    rest, seen = [part for part in parts if part is not None], set()
     while rest:
         part = rest.pop()
         if not type(part).__module__.startswith("slugnet."):
@@ -1258,11 +1257,11 @@ def _fixed(self, plan) -> tuple | None:
     Such code, a callback, an augmentation, a source of stored data or a method of another class, may change how the
     network is put together.
     """
-    parts = [self.loss, self.optimizer, *leaves(self._network.layers), *([] if self.penalty is None else [self.penalty])]
-    own = type(self) is Model and _are_own(parts) and not (plan.callbacks or plan.augment)
-    if not own or any(isinstance(part, Stored) for part in (plan.X, plan.Y)):
+    chain = leaves(self._network.layers)
+    own = type(self) is Model and _are_own([self.loss, self.optimizer, self.penalty, *chain])
+    if not own or plan.callbacks or plan.augment or any(isinstance(part, Stored) for part in (plan.X, plan.Y)):
         return None
-    return self._objective(), any(layer.constraint is not None for layer in leaves(self._network.layers))
+    return self._objective(), any(layer.constraint is not None for layer in chain)
 
 
 def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -> float:
@@ -1387,14 +1386,13 @@ def save(self, path) -> None:
     if self.dtype.kind == "c":
         raise TypeError(f"a model of {self.dtype} cannot be saved; astype gives one of real numbers")
     _require_own_wishes(self.layers)
-    parts = [*self.layers, self.loss, self.optimizer, self.penalty]
     arrays = dict(self._named(self.theta)) | {f"state.{i}": s for i, s in enumerate([self.state]) if s.size}
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
                 "input_shape": list(self.input_shape), "history": list(self.history),
                 "shuffler": self._shuffler.bit_generator.state, "noise": self._noise.bit_generator.state,
                 "augmenter": self._augmenter.bit_generator.state, "penalty": describe(self.penalty),
-                "hiding": sorted(_hiding(parts, _known_classes()))}
+                "hiding": sorted(_hiding([self.layers, self.loss, self.optimizer, self.penalty], _known_classes()))}
     threshold = None if self.loss is None else vars(self.loss).get("decision_threshold")
     if isinstance(threshold, Real) and math.isfinite(threshold):
         settings["threshold"] = float(threshold)
@@ -1774,7 +1772,7 @@ class Model:
     @loss.setter
     def loss(self, loss: Loss | None) -> None:
         loss = require_optional("loss", loss, Loss)
-        if loss is not None and self.is_built:
+        if self.is_built:
             _require_fitting(loss, network.unrolled(self.layers)[-1])
         self._loss = loss
 
