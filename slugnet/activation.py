@@ -46,6 +46,11 @@ class Activation(Component):
     passes_on = False
     cut = slice(0)
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "passes_on" not in vars(cls) and {"__call__", "vjp"} & set(vars(cls)):
+            cls.passes_on = False  # not even where Identity's is inherited: it computes something of its own
+
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs H = φ(A).
 

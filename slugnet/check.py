@@ -449,7 +449,7 @@ def check_layer(layer: Layer, input_shape: tuple, batch: int = 3, seed: int = 0,
     Raises
     ------
     CheckError
-        If a gradient is wrong, has another shape than what it belongs to, or was left unwritten; if an
+        If a gradient is wrong, has another shape or precision than what it belongs to, or was left unwritten; if an
         output has another shape than `build` said; if a parameter, a gradient or the state was replaced instead of
         written, or a name is taken; if the state changes outside training; if an argument was changed; if a pass
         on another tape disturbs it, or it writes on the tape beside the pages; if `forward` is not analytic, or random
@@ -484,7 +484,9 @@ def _layer_errors(twin: _Twin, X: np.ndarray, G: np.ndarray, rng: np.random.Gene
     grad, G_in = _gradients(twin, X, G, is_end=False)
     grad_at_end, _ = _gradients(twin, X, G, is_end=True)
     if not np.array_equal(*(twin.forward(twin.theta, X, Tape(twin.train)) for _ in range(2)), equal_nan=True):
-        raise CheckError("two passes differ; what is random in a layer must come from tape.rng")
+        raise CheckError("two passes differ; what is random in a layer must come from tape.rng, and what it learns without a "
+                         "gradient stands in state_shapes")
+    _require_dtype(twin, X, G)
     _require_tidy(twin, X, G, grad, G_in)
     _require_analytic([_random_line(twin, X, G, rng) for _ in range(3)])  # no-mutant [3]: as a rule one will do
     errors, by_step = [], complex_step(lambda theta: twin.product(theta, X, G), twin.theta)
@@ -497,6 +499,19 @@ def _layer_errors(twin: _Twin, X: np.ndarray, G: np.ndarray, rng: np.random.Gene
             raise CheckError("backward returned None; expected the gradient in the inputs")
         errors.append(_hold("the gradient in the inputs", G_in, by_step, limit))
     return errors
+
+
+def _require_dtype(twin: _Twin, X: np.ndarray, G: np.ndarray) -> None:
+    """Raise a CheckError if a layer of single precision gives numbers of another."""
+    single = np.dtype(np.float32)
+    twin._bind(*(vector.astype(single) for vector in (twin.theta, twin.theta, twin.state)))
+    tape = Tape(twin.train, np.random.default_rng(twin.seed))
+    with np.errstate(all="ignore"):
+        H = twin.layer.forward(X if X.dtype.kind in "biu" else X.astype(single), tape)
+        G_in = twin.layer.backward(G.astype(single), tape)
+    for name, array in (("forward", H), ("backward", G_in)):
+        if array is not None and array.dtype.kind == "f" and array.dtype != single:
+            raise CheckError(f"{name} gave {array.dtype} in a model of {single}: numbers such as np.float64(2), or those of tape.rng, must take the dtype of the others")
 
 
 def _require_layer(layer) -> None:
@@ -543,7 +558,8 @@ def check_model(model, X, Y, limit: float = 1e-9) -> float:
     Raises
     ------
     CheckError
-        If a gradient is wrong, or the loss is not an analytic function of the parameters.
+        If a gradient is wrong, if the joint form of the loss is another loss, or if the loss is not an analytic
+        function of the parameters.
 
     Examples
     --------
@@ -564,7 +580,13 @@ def check_model(model, X, Y, limit: float = 1e-9) -> float:
         twin.theta[...] = theta
         return twin.mean_loss(X, Y)
 
+    objective = real._objective()
     with _about(repr(model)):
+        if objective.is_joint:
+            A = np.random.default_rng(0).standard_normal((len(X), *real.output_shape))  # no-mutant: any logits will do
+            targets = real.loss.prepare(Y, len(X), real.output_shape, real.dtype)
+            expected = real.loss(objective.top.activation(A), targets)
+            _hold("the loss in its joint form", real.loss.joint(A, targets)[0], expected, limit)
         lines = [_line(real.theta, v) for v in directions]
         _require_analytic([lambda t, at=at: mean_loss(at(t)) for at in lines])
         by_step = complex_step(mean_loss, real.theta)

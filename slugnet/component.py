@@ -129,6 +129,10 @@ def require_instance(name: str, value, kind: type):
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"{name} must be an instance, {value.__name__}(); got the class {value.__name__} itself")
     if not isinstance(value, kind):
+        alike = [base.__module__ for base in type(value).__mro__ if base.__name__ == kind.__name__]
+        if alike:
+            raise TypeError(f"{name} must be of type {kind.__module__}.{kind.__name__}; got {value!r}, which is of type "
+                            f"{alike[0]}.{kind.__name__}")
         raise TypeError(f"{name} must be of type {kind.__name__}; got {value!r} of type {type(value).__name__}")
     return value
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
@@ -92,7 +93,7 @@ def batch_last(shape: tuple, dtype) -> np.ndarray:
     """
     if len(shape) < 3:
         return aligned(shape, dtype)
-    return np.moveaxis(aligned((*shape[1:], shape[0]), dtype), -1, 0)  # eq-contract-batch-last
+    return aligned((*shape[1:], shape[0]), dtype).transpose(-1, *range(len(shape) - 1))  # eq-contract-batch-last
 
 # %% ../nbs/contract.ipynb #d3ae9332
 class Tape(dict):
@@ -536,7 +537,7 @@ class Layer(Component):
 
 # %% ../nbs/contract.ipynb #c0a71e02
 def require_names(layer: Layer) -> None:
-    """Refuse parameters and states whose names are taken.
+    """Refuse parameters and states whose names are taken, or whose shapes are none.
 
     Parameters
     ----------
@@ -546,7 +547,8 @@ def require_names(layer: Layer) -> None:
     Raises
     ------
     ValueError
-        If a name is that of an attribute of every layer, of an argument of the constructor, or occurs twice.
+        If a name is that of an attribute of every layer, of an argument of the constructor, or occurs twice; if a
+        shape is no tuple of whole numbers, or `decayed` a single text.
 
     Examples
     --------
@@ -560,6 +562,11 @@ def require_names(layer: Layer) -> None:
     for k, name in enumerate(names):
         if hasattr(Layer, name) or name in arguments or name in names[:k]:
             raise ValueError(f"{layer!r}: {name!r} cannot be the name of a parameter; it is taken")
+    for name, shape in (*layer.shapes.items(), *layer.state_shapes.items()):
+        if not (isinstance(shape, (tuple, list)) and all(isinstance(n, Integral) for n in shape)):
+            raise ValueError(f"{layer!r}: the shape of {name!r} must be a tuple of whole numbers; got {shape!r}")
+    if isinstance(layer.decayed, str):
+        raise ValueError(f"{layer!r}: decayed must be a tuple of names; got the text {layer.decayed!r}")
 
 
 def bound_views(layer: Layer) -> list[tuple]:

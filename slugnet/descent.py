@@ -187,7 +187,7 @@ def as_schedule(name: str, rate: "float | Schedule") -> Schedule:
     Raises
     ------
     TypeError
-        If `rate` is neither a real number nor an instance of Schedule.
+        If `rate` is neither a real number nor an instance of Schedule, such as a plain function.
     ValueError
         If it is negative, NaN or infinite.
 
@@ -198,6 +198,8 @@ def as_schedule(name: str, rate: "float | Schedule") -> Schedule:
     """
     if isinstance(rate, (Schedule, type)):
         return require_instance(name, rate, Schedule)
+    if callable(rate):
+        raise TypeError(f"{name} must be a number or a Schedule; got the function {rate!r}: write a subclass of Schedule")
     return ConstantRate(require_number(name, rate, minimum=0))
 
 # %% ../nbs/optimization.ipynb #5088a082
@@ -572,6 +574,16 @@ class Optimizer(Component):
     block: int | None = None
     flush_every: float = 25  # no-mutant: any number gives the same θ
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in ("slots", "scratch"):
+            value = getattr(cls, name)
+            if not (isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)):
+                raise TypeError(f"{cls.__name__}: {name} must be a tuple of names; got {value!r}")
+        taken = [name for name in cls.slots if name in ("t", "decayed", *cls.scratch)]
+        if taken:
+            raise TypeError(f"{cls.__name__}: a slot cannot be called {taken[0]!r}; the name is taken")
+
     def __init__(self, learning_rate: "float | Schedule" = 0.01, weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         self.learning_rate = learning_rate
@@ -633,7 +645,8 @@ class Optimizer(Component):
         Raises
         ------
         ValueError, TypeError
-            If the shapes differ, or a schedule gives what is no rate; nothing has changed then.
+            If the shapes differ, or a schedule gives what is no rate; nothing has changed then. If `update` returns
+            another array instead of changing θ, or its first step replaces a slot by something of another kind.
         """
         if not theta.shape == grad.shape == memory["decayed"].shape:
             raise ValueError("theta, grad and memory must have one shape; "
@@ -646,11 +659,26 @@ class Optimizer(Component):
         if self.clip_norm is not None:
             clip_by_norm(grad, self.clip_norm)
         if self.weight_decay:
+            if "work" not in memory:
+                raise TypeError(f"{self!r}: scratch must contain 'work', where weight decay works; got {self.scratch}")
             self.decay(theta, grad, rate, memory)
-        self.update(theta, grad, rate, memory)
+        result = self.update(theta, grad, rate, memory)
+        if isinstance(result, np.ndarray) and not np.may_share_memory(result, theta):
+            raise TypeError(f"{self!r}: update must change theta in place; it returned an array")
         memory["t"] += 1
+        if memory["t"] == 1:
+            self._require_slots(theta, memory)
         if memory["t"] % self.flush_every == 0:  # no-mutant: any step will do
             self._flush(memory)
+
+    def _require_slots(self, theta: np.ndarray, memory: dict) -> None:
+        """Refuse slots that `update` replaced by something that is no vector like θ."""
+        for name in self.slots:
+            value = memory[name]
+            if not (isinstance(value, np.ndarray) and value.shape == theta.shape and value.dtype == theta.dtype):
+                got = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+                raise TypeError(f"{self!r}: memory[{name!r}] must stay {theta.dtype} of shape {theta.shape}; update made it "
+                                f"{got}: write memory[{name!r}][...] = …")
 
     def _flush(self, memory: dict) -> None:
         """Set to 0 what is too small in the slots."""

@@ -251,6 +251,35 @@ class Initializer(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, rng)")
 
+    def fill(self, parameter: np.ndarray, rng: np.random.Generator) -> None:
+        """Write first values into a parameter.
+
+        Parameters
+        ----------
+        parameter : numpy.ndarray, any shape
+            It is overwritten.
+        rng : numpy.random.Generator
+            The source of random numbers.
+
+        Raises
+        ------
+        ValueError
+            If the rule gives another shape than it is asked for, or what is not finite.
+
+        Examples
+        --------
+        >>> W = np.zeros((2, 3))
+        >>> Constant(0.5).fill(W, np.random.default_rng(0))
+        >>> W.tolist()
+        [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
+        """
+        values = self(parameter.shape, rng)
+        if np.shape(values) != parameter.shape:
+            raise ValueError(f"{self!r} must give values of the shape {parameter.shape}; got {np.shape(values)}")
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"{self!r} must give finite values; got NaN or infinity")
+        parameter[...] = values
+
 # %% ../nbs/initialization.ipynb #23c6970d
 class Constant(Initializer):
     """The same value everywhere.

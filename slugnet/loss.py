@@ -698,6 +698,13 @@ def _owned(found, out: np.ndarray | None, Y_hat: np.ndarray, Y) -> np.ndarray:
     return found
 
 
+def _mean(L: np.ndarray, Y_hat: np.ndarray, weights: np.ndarray | None):
+    """The mean of the losses of a batch, of which there must be one for each prediction."""
+    if np.ndim(L) == 1 and len(L) != len(Y_hat):
+        raise ValueError(f"a loss must give each of the {len(Y_hat)} examples one number; got the shape {np.shape(L)}")
+    return mean_over_examples(L, weights)
+
+
 def _place(kind: type, name: str) -> int:
     """How far up among the bases of a class a method is defined; 0 for the class itself."""
     return next(k for k, base in enumerate(kind.__mro__) if name in vars(base))
@@ -743,6 +750,10 @@ class Loss(Component):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
+        if not (cls.canonical is None or isinstance(cls.canonical, type)):
+            raise TypeError(f"{cls.__name__}: canonical must be a class of activations or None; got {cls.canonical!r}")
+        if not isinstance(cls.refuses, (tuple, list)):
+            raise TypeError(f"{cls.__name__}: refuses must be a tuple of classes; got {cls.refuses!r}")
         joint = min(_place(cls, "examples_joint"), _place(cls, "joint"))
         cls._joint_holds = all(joint <= _place(cls, name) for name in ("examples", "examples_gradient"))
 
@@ -843,9 +854,9 @@ class Loss(Component):
             J.
         """
         if not _is_cut(Y_hat, Y):  # no-mutant: the same, without a loop
-            return mean_over_examples(self.examples(Y_hat, Y), weights)
+            return _mean(self.examples(Y_hat, Y), Y_hat, weights)
         parts = pieces([Y_hat, Y], slice(1))  # no-mutant: any rows will do
-        return mean_over_examples(np.concatenate([self.examples(*part) for part in parts]), weights)
+        return _mean(np.concatenate([self.examples(*part) for part in parts]), Y_hat, weights)
 
     def gradient(self, Y_hat: np.ndarray, Y: np.ndarray, weights: np.ndarray | None = None,
                  out: np.ndarray | None = None) -> np.ndarray:
@@ -918,6 +929,8 @@ class Loss(Component):
         ValueError: CategoricalCrossEntropy takes probabilities such as Softmax() gives, not what ReLU() does
         """
         if type(activation) in self.refuses:
+            if self.canonical is None:
+                raise ValueError(f"{type(self).__name__} does not take what {activation!r} gives")
             raise ValueError(f"{type(self).__name__} takes probabilities such as {self.canonical.__name__}() gives, "
                              f"not what {activation!r} does")
 
@@ -959,12 +972,12 @@ class Loss(Component):
         if not _is_cut(A, Y):  # no-mutant: as above
             L, D = self.examples_joint(A, Y, out)
             D = _owned(D, out, A, Y)
-            return mean_over_examples(L, weights), share(D, weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
+            return _mean(L, A, weights), share(D, weights)  # eq-loss-sigmoid-joint, eq-loss-softmax-joint
         losses, D = [], np.empty_like(A) if out is None else out
         for some, targets, room in pieces([A, Y, D], slice(1)):  # no-mutant: as above
             L, room[...] = self.examples_joint(some, targets, room)
             losses.append(L)
-        return mean_over_examples(np.concatenate(losses), weights), share(D, weights)
+        return _mean(np.concatenate(losses), A, weights), share(D, weights)
 
     def examples_joint(self, A: np.ndarray, Y: np.ndarray, out: np.ndarray | None = None) -> tuple:
         """L of each example, and D, its gradient in the logits, for the canonical activation.

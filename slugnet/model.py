@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import functools
 import io
 import json
@@ -52,18 +53,27 @@ class Callback:
     """What happens between the steps of training; override what you need.
 
     `logs` is a dict of the losses and metrics known so far. Set ``model.stop_training = True`` to end training
-    after the epoch.
+    after the epoch. A method with nearly the name of an event is refused, since it would never be called.
 
     Examples
     --------
     >>> class Patience(Callback):
     ...     def on_epoch_end(self, model, epoch, logs):
-    ...         model.stop_training = epoch == 2
+    ...         if epoch == 2:
+    ...             model.stop_training = True
     >>> from slugnet.loss import MeanSquaredError
     >>> model = Model([layers.Dense(1)], loss=MeanSquaredError(), seed=0)
     >>> len(model.fit([[0.0], [1.0]], [1.0, 3.0], callbacks=[Patience()], progress=False))
     3
     """
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        events = [name for name in vars(Callback) if name.startswith("on_")]
+        for name in set(vars(cls)) - set(events):
+            meant = difflib.get_close_matches(name, events, n=1, cutoff=0.9)
+            if meant:
+                raise TypeError(f"{cls.__name__}: there is no event {name}; {meant[0]} is one")
 
     def on_train_begin(self, model):
         """Before the first epoch of a call of fit.
@@ -417,11 +427,17 @@ def _targets(self, y, m: int) -> np.ndarray | Stored:
     """The targets of m examples in the form that the loss takes, or a promise to bring each batch to it."""
     loss, output_shape, dtype = self._require_loss(), self.output_shape, self.dtype
 
-    def prepare(part):
-        return loss.prepare(part, len(part), output_shape, dtype)
+    def prepare(part, m=None):
+        m = len(part) if m is None else m
+        Y = loss.prepare(part, m, output_shape, dtype)
+        shape, indices = np.shape(Y), getattr(Y, "dtype", dtype).kind in "biu"
+        if shape[:1] != (m,) or len(shape) == 1 and output_shape and not indices:
+            wanted = ", ".join(map(str, ("m", *output_shape)))
+            raise ValueError(f"{loss!r}: prepare must give the shape ({wanted}), or (m,) for indices of classes; got {shape}")
+        return Y
     if not is_stored(y):
         array = isinstance(y, np.ndarray) and y.shape[:1] == (m,)  # no-mutant: in one part or in many
-        return _prepared(prepare, y) if array else loss.prepare(y, m, output_shape, dtype)
+        return _prepared(prepare, y) if array else prepare(y, m)
     if y.shape[0] != m:
         raise ValueError(f"y must have one row for each of the {m} rows of X; got shape {tuple(y.shape)}")
     stored = Stored(y, prepare, "y")
@@ -513,6 +529,9 @@ def build(self, input_shape: tuple) -> "Model":
         views = bound_views(self._network)
         self._network.initialize(self._generator(_INITIAL))
         require_views(views)
+        for name, value in self.parameters.items():
+            if not is_finite(value):
+                raise ValueError(f"the first values of {name} must be finite; got NaN or infinity")
     except Exception:
         before.put_back()
         raise
@@ -668,8 +687,16 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
-        Y_hat[rows] = network.feedforward(self.layers, self._batch(X, rows, tape), tape)
+        predictions = network.feedforward(self.layers, self._batch(X, rows, tape), tape)
+        _require_promised(self.layers[-1], predictions, Y_hat[rows].shape)
+        Y_hat[rows] = predictions
     return Y_hat
+
+
+def _require_promised(top: Layer, Y_hat: np.ndarray, shape: tuple) -> None:
+    """Refuse predictions of another shape than the last layer said when it was built."""
+    if np.shape(Y_hat) != shape:
+        raise ValueError(f"{top!r}: forward gave the shape {np.shape(Y_hat)}; build promised {shape}")
 
 
 def predict(self, X, batch_size: int | None = None) -> np.ndarray:
@@ -859,6 +886,7 @@ def _evaluate(self, X, Y, w, metrics: dict, batch_size: int, chosen=None) -> dic
         part = w[rows] if w is not None and weight else None
         batch, targets = self._batch(X, rows, tape), self._targets_at(Y, rows, tape)
         J, Y_hat = objective.mean_loss(batch, targets, tape, part)
+        _require_promised(objective.top, Y_hat, (len(batch), *self.output_shape))
         if weight:
             total, mass = total + weight * float(J), mass + weight
         truths.append(np.array(self.loss.truth(targets)))
@@ -1038,7 +1066,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
-    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
+    return _Plan(views=bound_views(self._network), X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
                  callbacks=callbacks, augment=augment, fallible=fallible, before=before, begun=begun,
                  kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
 
@@ -1178,6 +1206,7 @@ def _train(self, plan, shuffle: bool, report) -> None:
         for callback in plan.callbacks:
             callback.on_train_begin(self)
             ending.callback(lambda callback=callback: callback.on_train_end(self, logs))
+        plan.fixed = self._fixed(plan)
         try:
             for _ in range(plan.epochs):
                 if self.stop_training:
@@ -1217,7 +1246,7 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
 # %% ../nbs/model.ipynb #0e5de20e
 def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     """One epoch; returns the mean of its losses."""
-    total, mass, plan.fixed = 0.0, 0.0, self._fixed(plan)
+    total = mass = 0.0
     order = minibatches(plan.m, plan.batch_size, self._shuffler if shuffle else None)
     for step, rows in enumerate(order):
         for callback in plan.callbacks:
@@ -1225,6 +1254,8 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
         rows = rows if plan.chosen is None else plan.chosen[rows]
         weight = len(rows) if plan.w is None else float(plan.w[rows].sum())
         J = self._step(plan, rows, tapes, step, weight)
+        if step == 0 and plan.fixed is None:
+            require_views(plan.views)
         if not math.isfinite(J):
             raise FloatingPointError(f"the loss became {J} in epoch {epoch + 1}, step {step + 1}; the parameters are those "
                                      "with which the epoch began: try a smaller learning_rate")
@@ -1252,14 +1283,16 @@ def _are_own(parts: Sequence[Component | None]) -> bool:
 
 
 def _fixed(self, plan) -> tuple | None:
-    """The objective, and whether there are constraints, if no code of the user's runs between two steps of an epoch.
+    """The objective, and whether there are constraints, if no code of the user's runs between two steps of `fit`.
 
-    Such code, a callback, an augmentation, a source of stored data or a method of another class, may change how the
-    network is put together.
+    Such code, a callback, an augmentation, a metric, a source of stored data or a method of another class, may change
+    how the network is put together.
     """
     chain = leaves(self._network.layers)
     own = type(self) is Model and _are_own([self.loss, self.optimizer, self.penalty, *chain])
-    if not own or plan.callbacks or plan.augment or any(isinstance(part, Stored) for part in (plan.X, plan.Y)):
+    foreign = [metric for metric in plan.metrics.values() if getattr(metric, "__module__", "") != accuracy.__module__]
+    stored = [part for part in (plan.X, plan.Y, *(plan.held or ())) if isinstance(part, Stored)]
+    if not own or plan.callbacks or plan.augment or foreign or stored:
         return None
     return self._objective(), any(layer.constraint is not None for layer in chain)
 
@@ -1290,6 +1323,8 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
 
 def _measure(self, plan) -> dict[str, float]:
     """Metrics on the training part, loss and metrics on the part held out."""
+    if not plan.metrics and plan.held is None:  # no-mutant: a shorter way to the same
+        return {}
     logs, size = {}, self._rows_at_once(least=min(16, plan.batch_size))  # no-mutant: any size gives the same
     if plan.metrics:
         found = self._evaluate(plan.X, plan.Y, plan.w, plan.metrics, size, plan.chosen)
@@ -1385,7 +1420,7 @@ def save(self, path) -> None:
     self._require_built()
     if self.dtype.kind == "c":
         raise TypeError(f"a model of {self.dtype} cannot be saved; astype gives one of real numbers")
-    _require_own_wishes(self.layers)
+    _require_made_again([*leaves(self.layers), self.loss, self.optimizer, self.penalty])
     arrays = dict(self._named(self.theta)) | {f"state.{i}": s for i, s in enumerate([self.state]) if s.size}
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
@@ -1437,14 +1472,18 @@ def _hiding(value, known: dict[str, type]) -> set[str]:
     return set().union(*(_hiding(part, known) for part in value)) if isinstance(value, (list, tuple)) else set()
 
 
-def _require_own_wishes(chain: Sequence[Layer]) -> None:
-    """Refuse layers whose penalty or constraint would be lost, since they were not made with it."""
-    for layer in leaves(chain):
-        if layer.penalty is not None or layer.constraint is not None:
-            again = type(layer)(**layer.arguments())
-            for name in ("penalty", "constraint"):
-                if describe(getattr(again, name)) != describe(getattr(layer, name)):
-                    raise TypeError(f"{layer!r}: its {name} is none of its arguments, so that a file would lose it")
+def _require_made_again(parts: Sequence[Component | None]) -> None:
+    """Refuse what would come back from a file as something else: made with its arguments, it differs."""
+    for part in parts:
+        if part is None or type(part).__module__.startswith("slugnet.") and not isinstance(part, Layer):
+            continue
+        again = type(part)(**part.arguments())
+        for name in ("penalty", "constraint") if isinstance(part, Layer) else ():
+            if describe(getattr(again, name)) != describe(getattr(part, name)):
+                raise TypeError(f"{part!r}: its {name} is none of its arguments, so that a file would lose it")
+        if describe(again) != describe(part):
+            raise TypeError(f"{part!r} would come back from a file as {again!r}: its constructor must keep its arguments "
+                            "as they are")
 
 # %% ../nbs/model.ipynb #0110e733
 def load(path, custom: Sequence[type] = ()) -> "Model":

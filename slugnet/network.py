@@ -247,6 +247,9 @@ class Network(Layer):
                 if not isinstance(shape, (tuple, list)):
                     raise ValueError(f"build must return a tuple, the shape of one output; got {shape!r}")
                 require_names(layer)
+                wished = layer.penalty is not None or layer.constraint is not None
+                if wished and not any(decayed for _, _, decayed in layer.parameters()):
+                    raise ValueError("it has a penalty or a constraint, but no parameter that is in decayed")
             except ValueError as error:
                 text = str(error).removeprefix(f"{layer!r}: ")
                 raise ValueError(f"layer {k}, {layer!r}: {text}") from None
@@ -392,6 +395,11 @@ def add_penalties(parts: Sequence[tuple], tape: Tape, backward: bool = True):
     number
         0.0 if there is no penalty.
 
+    Raises
+    ------
+    TypeError
+        If a penalty gives something else than a number.
+
     Examples
     --------
     >>> from slugnet.layers import Dense
@@ -407,7 +415,10 @@ def add_penalties(parts: Sequence[tuple], tape: Tape, backward: bool = True):
         work = tape.buffer("penalties", "work", (max(w.size for _, w, _ in parts),), parts[0][1].dtype)
     for each, w, grad in parts:
         space = work[:w.size].reshape(w.shape)
-        total = total + each(w, space)
+        value = each(w, space)
+        if np.ndim(value):
+            raise TypeError(f"{each!r} must give one number for the weights; it gave the shape {np.shape(value)}")
+        total = total + value
         if backward:
             each.add_gradient(w, grad, space)  # eq-backpropagation-penalty
     return total
@@ -420,6 +431,11 @@ def constrain(layers: Sequence[Layer]) -> None:
     ----------
     layers : sequence of Layer
         Built and bound.
+
+    Raises
+    ------
+    TypeError
+        If a constraint returns other weights instead of changing those that it is given.
 
     Examples
     --------
@@ -436,7 +452,9 @@ def constrain(layers: Sequence[Layer]) -> None:
     for layer in leaves(layers):
         if layer.constraint is not None:
             for w, _ in layer.decayed_parameters():
-                layer.constraint.project(w, layer.unit_axis)
+                result = layer.constraint.project(w, layer.unit_axis)
+                if isinstance(result, np.ndarray) and not np.may_share_memory(result, w):
+                    raise TypeError(f"{layer.constraint!r}: project must change the weights in place; it returned an array")
 
 # %% ../nbs/backpropagation.ipynb #6b7a8362
 class Objective:
@@ -533,7 +551,7 @@ class Objective:
             G = loss.gradient(Y_hat, Y, weights, out=G)  # eq-backpropagation-start
             G = top.backward(G, tape)
         G = backpropagate(self.below, G, tape)
-        return J + add_penalties(self.penalized, tape), G
+        return J + add_penalties(self.penalized, tape) if self.penalized else J, G
 
     def mean_loss(self, X: np.ndarray, Y: np.ndarray, tape: Tape, weights: np.ndarray | None = None) -> tuple:
         """J and the predictions of a batch; there is no backward pass.

@@ -3,12 +3,13 @@ import numpy as np
 import pytest
 
 from slugnet import NotFittedError
-from slugnet.activation import LeakyReLU, ReLU, Sigmoid, Softmax
-from slugnet.contract import Layer
-from slugnet.initializations import Normal, Uniform
-from slugnet.layers import Dense, Embedding
+from slugnet.activation import Identity, LeakyReLU, ReLU, Sigmoid, Softmax
+from slugnet.contract import Layer, Tape
+from slugnet.initializations import Normal, Uniform, Zeros
+from slugnet.layers import Activation, Dense, Embedding
 from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
 from slugnet.data import split_indices
+from slugnet.learning_rate import learning_rate_range_test
 from slugnet.model import Callback, Model, load
 from slugnet.network import Network
 from slugnet.optimizers import SGD, Adam, CosineDecay, ExponentialDecay, InverseTimeDecay, StepDecay, Warmup
@@ -442,3 +443,52 @@ def test_a_loss_of_classes_need_not_say_how_to_decide() -> None:
 
     model = Model([Dense(3)], loss=Own(), seed=0).build((3,))
     assert [*model.evaluate(X, ONE_HOT)] == ["loss"]
+
+
+def test_a_last_step_that_loses_the_parameters_is_an_error_though_its_loss_is_finite():
+    model = Model([Dense(1, initializer=Zeros())], MeanSquaredError(), SGD(1e5), seed=0).build((1,))
+    with pytest.raises(FloatingPointError, match="a parameter became infinite or NaN in epoch 1"):
+        model.fit([[1e20]], [1e15], epochs=1, progress=False)
+    assert model.theta.tolist() == [0, 0] and len(model.history) == 0
+
+
+def test_an_embedding_by_itself_refuses_what_is_no_index():
+    layer = Embedding(3, 2)
+    layer.build((1,))
+    layer.bind(np.zeros(6), np.zeros(6), np.zeros(0))
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            layer.forward(np.array([[wrong]]), Tape())
+
+
+def test_a_model_in_another_dtype_starts_with_nothing_remembered():
+    model = Model([Dense(1)], MeanSquaredError(), SGD(0.01, momentum=0.9), seed=0)
+    model.fit(X, X[:, 0], epochs=3, progress=False)
+    other, fresh = model.astype("float64"), Model([Dense(1)], MeanSquaredError(), SGD(0.01, momentum=0.9), dtype="float64").build((3,))
+    fresh.theta[...] = other.theta
+    for each in (other, fresh):
+        each.fit(X, X[:, 0], epochs=1, batch_size=8, progress=False)
+    np.testing.assert_allclose(other.theta, fresh.theta, rtol=1e-12)
+
+
+def test_ctrl_c_ends_a_range_test_at_once():
+    class Interrupted(Layer):
+        def forward(self, inputs, tape):
+            if tape.train and (passed.append(1) or len(passed)) == 3:
+                raise KeyboardInterrupt
+            return inputs
+
+        def backward(self, G, tape):
+            return G
+
+    passed = []
+    model = Model([Dense(3, Softmax()), Interrupted()], MeanSquaredError(), seed=0).build((3,))
+    with pytest.raises(KeyboardInterrupt):
+        learning_rate_range_test(model, X, ONE_HOT, steps=10, batch_size=4)
+
+
+def test_what_feedforward_hands_out_is_the_callers():
+    model = Model([Activation(Identity())], seed=0).build((3,))
+    given = model.feedforward(X)
+    assert np.array_equal(given, X) and not np.shares_memory(given, X) and given.flags.writeable
+    assert Model([Dense(3)], seed=0).build((3,)).feedforward(X).flags.c_contiguous

@@ -1,4 +1,4 @@
-"""How a network is put together is looked up once an epoch, but anew in each step where code of the user's may change it."""
+"""How a network is put together is looked up once in a call of fit, but anew in each step where code of the user's may change it."""
 from unittest import mock
 
 import numpy as np
@@ -120,7 +120,9 @@ def test_classes_of_the_users_own_are_asked_in_each_step() -> None:
         np.testing.assert_allclose(model.theta, by_hand.theta, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("options", "times"), [({}, 3), ({"callbacks": [Callback()]}, 12), ({"augment": lambda Z, rng: Z}, 12)])
+@pytest.mark.parametrize(("options", "times"), [
+    ({}, 1), ({"metrics": ["accuracy"]}, 4), ({"callbacks": [Callback()]}, 12), ({"augment": lambda Z, rng: Z}, 12),
+    ({"metrics": [lambda truth, decisions: 0.0]}, 15)])
 def test_how_often_it_is_looked_up(options, times) -> None:
     model = network()
     with mock.patch.object(module, "Objective", side_effect=Objective) as made:

@@ -58,6 +58,8 @@ WIDE_THINGS = """() => document.documentElement.scrollWidth <= document.document
     && !e.closest(".scroll")).map(e => e.outerHTML.slice(0, 100)).slice(0, 5).concat("the page is too wide")"""
 SMALL_FIGURES = """() => [...document.querySelectorAll("main .figure-svg")]
   .filter(e => e.getBoundingClientRect().width / e.viewBox.baseVal.width < 0.7).map(e => e.getAttribute("aria-label").slice(0, 60))"""
+CUT_EQUATIONS = """() => [...document.querySelectorAll("main .equation-formula")].filter(e => e.scrollWidth > e.clientWidth + 2)
+  .map(e => `${e.scrollWidth} in ${e.clientWidth}: ${e.parentElement.textContent.slice(-60)}`)"""
 LONELY_MARKS = """() => [...document.querySelectorAll("main .unbroken > .math")].filter(e => e.nextSibling).filter(e => {
   const mark = document.createRange(), last = [...e.querySelectorAll(".base")].pop().getBoundingClientRect();
   mark.selectNodeContents(e.nextSibling);
@@ -125,6 +127,7 @@ def test_page(long_visit, axe, docs, name):
     tab.evaluate("dispatchEvent(new Event('resize'))")
     tab.wait_for_function(MARKED)
     assert tab.evaluate(WIDE_THINGS) == [], "wider than a phone"
+    assert tab.evaluate(CUT_EQUATIONS) == [], "an equation that a phone cuts"
     assert tab.evaluate(SMALL_FIGURES) == [], "a figure whose letters, of ten points as a rule, are below seven pixels"
     assert tab.evaluate(LONELY_MARKS) == [], "a mark that stands alone in the line below its formula"
     tab.evaluate(EMPTY_BOXES)

@@ -792,9 +792,9 @@ class Convolution(ActivatedLayer):
         """Draw W, by rules on the variance for each group as for a convolution of its own, and set b."""
         draw = self.initializer or self.activation.initializer()
         for W in np.split(self.W, self.groups if isinstance(draw, VarianceScaling) else 1):
-            W[...] = draw(W.shape, rng)
+            draw.fill(W, rng)
         if self.bias:
-            self.b[...] = (self.bias_initializer or Zeros())(self.b.shape, rng)
+            (self.bias_initializer or Zeros()).fill(self.b, rng)
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A (m, filters, *size) for a batch X (m, channels, *lengths)."""

@@ -199,9 +199,8 @@ class Dense(ActivatedLayer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw W and set b."""
-        draw = self.initializer or self.activation.initializer()
-        self.W[...] = draw(self.W.shape, rng)
-        self.b[...] = (self.bias_initializer or Zeros())(self.b.shape, rng)
+        (self.initializer or self.activation.initializer()).fill(self.W, rng)
+        (self.bias_initializer or Zeros()).fill(self.b, rng)
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A for a batch X (m, n_in)."""

@@ -151,7 +151,7 @@ class Embedding(Layer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the table."""
-        self.W[...] = (self.initializer or Normal(std=1.0))(self.W.shape, rng)
+        (self.initializer or Normal(std=1.0)).fill(self.W, rng)
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """The rows for a batch of indices X (m, *input_shape), in a buffer that lies row after row.
