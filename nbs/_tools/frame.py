@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from bs4 import BeautifulSoup
-from enhance import Book, Page
+from enhance import Book, Page, tags
 
 THEME_SCRIPT = ("(function(){var t=null;try{t=localStorage.getItem('slugnet-theme')}catch(e){}"
                 "if(t==='light'||t==='dark')document.documentElement.dataset.theme=t})();")
@@ -89,12 +89,12 @@ def rebuild_sidebar(page: Page) -> None:
     glass = page.soup.find(id="quarto-sidebar-glass")
     if glass is not None:
         glass.decompose()
-    for section in sidebar.select("li.sidebar-item-section"):
+    for section in tags(sidebar, "li", "sidebar-item-section"):
         title = section.find("div", class_="sidebar-item-container")
         title.replace_with(page.new("p", title.get_text(strip=True), cls="sidebar-title"))
         section.ul["class"] = "sidebar-section"
         del section.ul["id"]
-    for link in sidebar.select("a.sidebar-link[href]"):     # the modules only where the reader is among them
+    for link in tags(sidebar, "a", "sidebar-link", "href"):     # the modules only where the reader is among them
         target = posixpath.normpath(posixpath.join(posixpath.dirname(page.path), link["href"]))
         if target.startswith("reference/") and target != "reference/index.html":
             text = link.find(class_="menu-text")
@@ -133,7 +133,7 @@ def rebuild_footer(page: Page, book: Book) -> None:
             link.clear()
             link.append(page.new("span", word, cls="nav-page-word"))
             link.append(page.new("span", text, cls="nav-page-title"))
-    for nav in page.soup.select("nav.page-navigation"):
+    for nav in tags(page.soup, "nav", "page-navigation"):
         nav["aria-label"] = "Previous and next page"
     settings = book.settings
     footer = page.new("footer", cls="site-footer")
@@ -161,7 +161,7 @@ def absolute_links(page: Page, base: str) -> None:
 
 def fold_docstrings(page: Page) -> None:
     """Show of a docstring its summary, and at a click the rest, which the API reference shows as tables."""
-    for docstring in page.soup.select("div.exported code span.doc"):
+    for docstring in [span for code in tags(page.soup, "div", "exported") for span in tags(code, "span", "doc")]:
         text = docstring.get_text()
         section = SECTION.search(text)
         if section is None or docstring.find(True):
@@ -174,8 +174,8 @@ def fold_docstrings(page: Page) -> None:
 
 def say_heights(page: Page) -> None:
     """Say how high listings will be: a browser lays them out when they come near the window."""
-    for pre in page.soup.select("main pre.scroll"):
-        hidden = sum(rest.get_text().count("\n") for rest in pre.select(".docstring-rest"))
+    for pre in tags(page.soup.main, "pre", "scroll"):
+        hidden = sum(rest.get_text().count("\n") for rest in tags(pre, "span", "docstring-rest"))
         pre["style"] = f"--lines:{pre.get_text().rstrip().count(chr(10)) + 1 - hidden}"
 
 
