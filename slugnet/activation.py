@@ -48,8 +48,12 @@ class Activation(Component):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if "passes_on" not in vars(cls) and {"__call__", "vjp"} & set(vars(cls)):
-            cls.passes_on = False  # not even where Identity's is inherited: it computes something of its own
+        for base in cls.__mro__:
+            if "passes_on" in vars(base):
+                break
+            if {"__call__", "vjp"} & set(vars(base)):
+                cls.passes_on = False  # not even where Identity's is inherited: it computes something of its own
+                break
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs H = φ(A).

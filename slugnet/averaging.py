@@ -6,6 +6,7 @@
 __all__ = ['newest_weight', 'move_average', 'AverageParameters']
 
 # %% ../nbs/averaging.ipynb #7247068b
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -145,7 +146,9 @@ class AverageParameters(Callback, Component):
         return len(model.history), model.theta.copy(), None if self.theta is None else self.theta.copy(), self.steps
 
     def on_batch_end(self, model: Model, step: int, logs: dict) -> None:
-        """Let the new place enter the average."""
+        """Let the new place enter the average; a minibatch without weight led to none."""
+        if math.isnan(logs["loss"]):
+            return
         self.steps += 1
         if self.steps <= self.start:
             return

@@ -318,6 +318,13 @@ class LearningRateScheduler(Callback):
         model.optimizer.learning_rate = require_number("schedule(epoch)", self.schedule(epoch), minimum=0)
 
 # %% ../nbs/callbacks.ipynb #47902a21
+def _ends_with_a_line(path: str) -> bool:
+    """Whether the last line of a file that is not empty is whole, and not cut off."""
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
 class CSVLogger(Callback):
     """Write the losses and metrics of each epoch to a file of comma-separated values.
 
@@ -371,6 +378,8 @@ class CSVLogger(Callback):
                 if self._columns is None:
                     self._columns = list(row)
                     csv.writer(file).writerow(row)
+                elif not _ends_with_a_line(self.path):
+                    file.write("\n")
             if list(row) != self._columns:
                 raise ValueError(f"path: {self.path} has the columns {', '.join(self._columns)}; "
                                  f"this training measures {', '.join(row)}")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .component import require_instance, require_integer, require_list, require_number
-from .contract import Layer, Tape, bound_views, require_names, require_views
+from .contract import Layer, Tape, require_names, require_views
 
 # %% auto #0
 __all__ = ['CheckError', 'relative_error', 'verify', 'central_difference', 'complex_step', 'check_layer', 'check_model']
@@ -308,7 +308,7 @@ class _Twin:
         self.output_shape = tuple(shape)
         self.theta, self.state = np.zeros(self.layer.size), np.zeros(self.layer.state_size)
         self._hold(lambda: require_names(self.layer))
-        self._bind(self.theta, np.empty(self.layer.size), self.state)
+        self.layer.bind(self.theta, np.empty(self.layer.size), self.state)
         self.layer.initialize(rng)
         self.require_views()
         self.theta += 0.1 * rng.standard_normal(self.theta.shape)
@@ -318,18 +318,13 @@ class _Twin:
         dtype = np.result_type(theta, X, float)
         self.grad = np.full(theta.shape, np.nan, dtype)
         self.state_after = self.state.astype(dtype)
-        self._bind(theta.astype(dtype), self.grad, self.state_after)
+        self.layer.bind(theta.astype(dtype), self.grad, self.state_after)
         tape.rng = np.random.default_rng(self.seed)
         return self.layer.forward(X if X.dtype.kind in "biu" else X.astype(dtype, copy=False), tape)
 
-    def _bind(self, *vectors: np.ndarray) -> None:
-        """Bind the layer, and note its views."""
-        self.layer.bind(*vectors)
-        self.views = bound_views(self.layer) if isinstance(self.layer, Layer) else []
-
     def require_views(self) -> None:
         """Raise a CheckError if a view was replaced."""
-        self._hold(lambda: require_views(self.views))
+        self._hold(lambda: require_views(self.layer))
 
     def _hold(self, rule: Callable) -> None:
         """Raise a CheckError if the layer breaks a rule of the contract; what only looks like a layer is not asked."""
@@ -504,14 +499,16 @@ def _layer_errors(twin: _Twin, X: np.ndarray, G: np.ndarray, rng: np.random.Gene
 def _require_dtype(twin: _Twin, X: np.ndarray, G: np.ndarray) -> None:
     """Raise a CheckError if a layer of single precision gives numbers of another."""
     single = np.dtype(np.float32)
-    twin._bind(*(vector.astype(single) for vector in (twin.theta, twin.theta, twin.state)))
+    twin.layer.bind(*(vector.astype(single) for vector in (twin.theta, twin.theta, twin.state)))
     tape = Tape(twin.train, np.random.default_rng(twin.seed))
     with np.errstate(all="ignore"):
         H = twin.layer.forward(X if X.dtype.kind in "biu" else X.astype(single), tape)
         G_in = twin.layer.backward(G.astype(single), tape)
     for name, array in (("forward", H), ("backward", G_in)):
-        if array is not None and array.dtype.kind == "f" and array.dtype != single:
-            raise CheckError(f"{name} gave {array.dtype} in a model of {single}: numbers such as np.float64(2), or those of tape.rng, must take the dtype of the others")
+        dtype = np.asarray(array).dtype
+        if dtype.kind == "f" and dtype != single:
+            raise CheckError(f"{name} gave {dtype} in a model of {single}: what comes from np.float64, from tape.rng or from "
+                             "an array that the layer keeps must take the dtype of the inputs")
 
 
 def _require_layer(layer) -> None:
@@ -586,7 +583,7 @@ def check_model(model, X, Y, limit: float = 1e-9) -> float:
             A = np.random.default_rng(0).standard_normal((len(X), *real.output_shape))  # no-mutant: any logits will do
             targets = real.loss.prepare(Y, len(X), real.output_shape, real.dtype)
             expected = real.loss(objective.top.activation(A), targets)
-            _hold("the loss in its joint form", real.loss.joint(A, targets)[0], expected, limit)
+            _hold("the loss in its joint form", real.loss.joint(A, targets)[0], expected, max(limit, 1e-5))
         lines = [_line(real.theta, v) for v in directions]
         _require_analytic([lambda t, at=at: mean_loss(at(t)) for at in lines])
         by_step = complex_step(mean_loss, real.theta)

@@ -131,8 +131,8 @@ def require_instance(name: str, value, kind: type):
     if not isinstance(value, kind):
         alike = [base.__module__ for base in type(value).__mro__ if base.__name__ == kind.__name__]
         if alike:
-            raise TypeError(f"{name} must be of type {kind.__module__}.{kind.__name__}; got {value!r}, which is of type "
-                            f"{alike[0]}.{kind.__name__}")
+            other = f"{alike[0]}.{kind.__name__}" if alike[0] != kind.__module__ else "another copy of it, loaded again"
+            raise TypeError(f"{name} must be of type {kind.__module__}.{kind.__name__}; got {value!r}, which is of {other}")
         raise TypeError(f"{name} must be of type {kind.__name__}; got {value!r} of type {type(value).__name__}")
     return value
 
@@ -215,7 +215,7 @@ def require_array(name: str, values) -> np.ndarray:
     ValueError
         If rows have different lengths.
     TypeError
-        If it is a sparse matrix.
+        If it is a sparse matrix, or has masked entries.
 
     Examples
     --------
@@ -224,6 +224,8 @@ def require_array(name: str, values) -> np.ndarray:
     """
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} must be a dense array; got a {type(values).__name__}: give {name}.toarray()")
+    if hasattr(values, "filled") and np.any(getattr(values, "mask", False)):
+        raise TypeError(f"{name} must not have masked entries, which would count: give {name}.filled(…), or the rows without")
     try:
         return np.asarray(values)
     except ValueError:

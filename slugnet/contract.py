@@ -16,8 +16,8 @@ import numpy as np
 from .component import Component, require_optional
 
 # %% auto #0
-__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'require_names', 'bound_views',
-           'require_views', 'Penalty', 'Constraint', 'regularize', 'ActivatedLayer']
+__all__ = ['PIECE', 'aligned', 'batch_last', 'Tape', 'pieces', 'in_pieces', 'Layer', 'require_names', 'require_views', 'Penalty',
+           'Constraint', 'regularize', 'ActivatedLayer']
 
 # %% ../nbs/contract.ipynb #e75f7d2f
 def _total(shapes: Mapping) -> int:
@@ -483,6 +483,7 @@ class Layer(Component):
                                        (state, self.state_shapes, "")):
             for name, view in _views(shapes, vector):
                 setattr(self, prefix + name, view)
+        self._bound = {name: vars(self)[name] for name in _names(self) if name in vars(self)}  # no-mutant: as a rule all
 
     def parameters(self) -> Iterator[tuple[str, tuple, bool]]:
         """Name, shape and whether it is decayed, of each parameter, in the order of θ.
@@ -532,7 +533,7 @@ class Layer(Component):
 
     def __getstate__(self) -> dict:
         """What `copy` and `pickle` take: all but the views, which the model binds anew."""
-        bound = {"is_bound", *_names(self)}
+        bound = {"is_bound", "_bound", *_names(self)}
         return {key: value for key, value in self.__dict__.items() if key not in bound}
 
 # %% ../nbs/contract.ipynb #c0a71e02
@@ -563,46 +564,19 @@ def require_names(layer: Layer) -> None:
         if hasattr(Layer, name) or name in arguments or name in names[:k]:
             raise ValueError(f"{layer!r}: {name!r} cannot be the name of a parameter; it is taken")
     for name, shape in (*layer.shapes.items(), *layer.state_shapes.items()):
-        if not (isinstance(shape, (tuple, list)) and all(isinstance(n, Integral) for n in shape)):
+        if np.ndim(shape) != 1 or not all(isinstance(n, Integral) for n in shape):
             raise ValueError(f"{layer!r}: the shape of {name!r} must be a tuple of whole numbers; got {shape!r}")
-    if isinstance(layer.decayed, str):
+    if isinstance(layer.decayed, str) and layer.decayed not in names:
         raise ValueError(f"{layer!r}: decayed must be a tuple of names; got the text {layer.decayed!r}")
 
 
-def bound_views(layer: Layer) -> list[tuple]:
-    """Every parameter, gradient and state of a layer, or of the layers of which it is made.
+def require_views(layer: Layer) -> None:
+    """Refuse a layer of which a parameter, gradient or state was replaced since it was bound; or one that it is made of.
 
     Parameters
     ----------
     layer : Layer
         Bound.
-
-    Returns
-    -------
-    list of (Layer, str, numpy.ndarray)
-        Whose attribute it is, under which name, and the array.
-
-    Examples
-    --------
-    >>> from slugnet.layers import Dense
-    >>> layer = Dense(1)
-    >>> shape = layer.build((2,))
-    >>> layer.bind(np.zeros(3), np.zeros(3), np.zeros(0))
-    >>> [name for _, name, _ in bound_views(layer)]
-    ['W', 'b', 'dW', 'db']
-    """
-    if layer.layers:
-        return [view for part in layer.layers for view in bound_views(part)]
-    return [(layer, name, getattr(layer, name)) for name in _names(layer)]
-
-
-def require_views(views: list[tuple]) -> None:
-    """Refuse a layer of which a parameter, gradient or state was replaced since it was bound.
-
-    Parameters
-    ----------
-    views : list of (Layer, str, numpy.ndarray)
-        What `bound_views` gave then.
 
     Raises
     ------
@@ -615,13 +589,14 @@ def require_views(views: list[tuple]) -> None:
     >>> layer = Dense(1)
     >>> shape = layer.build((2,))
     >>> layer.bind(np.zeros(3), np.zeros(3), np.zeros(0))
-    >>> views = bound_views(layer)
     >>> layer.W = np.ones((2, 1))
-    >>> require_views(views)
+    >>> require_views(layer)
     Traceback (most recent call last):
     ValueError: Dense(1, activation=Identity()): W is no view of the model's vector any more; write self.W[...] = …
     """
-    for layer, name, view in views:
+    for part in layer.layers:
+        require_views(part)
+    for name, view in vars(layer).get("_bound", {}).items():
         if getattr(layer, name) is not view:
             raise ValueError(f"{layer!r}: {name} is no view of the model's vector any more; write self.{name}[...] = …")
 

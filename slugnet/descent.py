@@ -199,7 +199,7 @@ def as_schedule(name: str, rate: "float | Schedule") -> Schedule:
     if isinstance(rate, (Schedule, type)):
         return require_instance(name, rate, Schedule)
     if callable(rate):
-        raise TypeError(f"{name} must be a number or a Schedule; got the function {rate!r}: write a subclass of Schedule")
+        raise TypeError(f"{name} must be a number or a Schedule; got {rate!r}: write a subclass of Schedule")
     return ConstantRate(require_number(name, rate, minimum=0))
 
 # %% ../nbs/optimization.ipynb #5088a082
@@ -574,16 +574,6 @@ class Optimizer(Component):
     block: int | None = None
     flush_every: float = 25  # no-mutant: any number gives the same θ
 
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        for name in ("slots", "scratch"):
-            value = getattr(cls, name)
-            if not (isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)):
-                raise TypeError(f"{cls.__name__}: {name} must be a tuple of names; got {value!r}")
-        taken = [name for name in cls.slots if name in ("t", "decayed", *cls.scratch)]
-        if taken:
-            raise TypeError(f"{cls.__name__}: a slot cannot be called {taken[0]!r}; the name is taken")
-
     def __init__(self, learning_rate: "float | Schedule" = 0.01, weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         self.learning_rate = learning_rate
@@ -624,7 +614,10 @@ class Optimizer(Component):
         ------
         ValueError
             If `decayed` has another shape than `theta`.
+        TypeError
+            If the names of the slots are one text, or taken.
         """
+        self._require_slot_names()
         decayed = np.ones_like(theta) if decayed is None else np.asarray(decayed).astype(theta.dtype)
         if decayed.shape != theta.shape:
             raise ValueError(f"decayed must have the shape of theta, {theta.shape}; got {decayed.shape}")
@@ -645,8 +638,8 @@ class Optimizer(Component):
         Raises
         ------
         ValueError, TypeError
-            If the shapes differ, or a schedule gives what is no rate; nothing has changed then. If `update` returns
-            another array instead of changing θ, or its first step replaces a slot by something of another kind.
+            If the shapes differ, or a schedule gives what is no rate; nothing has changed then. If the first step
+            of `update` replaces a slot by something that is no vector like θ.
         """
         if not theta.shape == grad.shape == memory["decayed"].shape:
             raise ValueError("theta, grad and memory must have one shape; "
@@ -659,17 +652,22 @@ class Optimizer(Component):
         if self.clip_norm is not None:
             clip_by_norm(grad, self.clip_norm)
         if self.weight_decay:
-            if "work" not in memory:
-                raise TypeError(f"{self!r}: scratch must contain 'work', where weight decay works; got {self.scratch}")
             self.decay(theta, grad, rate, memory)
-        result = self.update(theta, grad, rate, memory)
-        if isinstance(result, np.ndarray) and not np.may_share_memory(result, theta):
-            raise TypeError(f"{self!r}: update must change theta in place; it returned an array")
+        self.update(theta, grad, rate, memory)
         memory["t"] += 1
         if memory["t"] == 1:
             self._require_slots(theta, memory)
         if memory["t"] % self.flush_every == 0:  # no-mutant: any step will do
             self._flush(memory)
+
+    def _require_slot_names(self) -> None:
+        """Refuse slots whose names are one text, or those of something else in the memory."""
+        if isinstance(self.slots, str):
+            raise TypeError(f"{type(self).__name__}: slots must be a tuple of names; got the text {self.slots!r}")
+        names = [*self.slots, *self.scratch, "t", "decayed"]
+        for name in self.slots:
+            if names.count(name) > 1:
+                raise TypeError(f"{type(self).__name__}: a slot cannot be called {name!r}; the name is taken")
 
     def _require_slots(self, theta: np.ndarray, memory: dict) -> None:
         """Refuse slots that `update` replaced by something that is no vector like θ."""
@@ -699,6 +697,11 @@ class Optimizer(Component):
         memory : dict
             What `start` gave.
 
+        Raises
+        ------
+        TypeError
+            If the class has no scratch ``"work"``.
+
         Examples
         --------
         >>> optimizer, theta, grad = SGD(weight_decay=0.5), np.array([4.0]), np.array([1.0])
@@ -706,6 +709,8 @@ class Optimizer(Component):
         >>> grad
         array([3.])
         """
+        if "work" not in memory:
+            raise TypeError(f"{type(self).__name__}: scratch must contain 'work', where weight decay works; got {self.scratch}")
         for work, theta, grad, decayed in blocks(memory["work"], theta, grad, memory["decayed"]):
             add_weight_decay(grad, theta, decayed, self.weight_decay, work)
 

@@ -13,8 +13,9 @@ from .component import Component, require_number
 
 # %% auto #0
 __all__ = ['lecun_variance', 'he_variance', 'glorot_variance', 'fans', 'draw_uniform', 'draw_normal', 'truncated_variance',
-           'truncated_normal', 'Initializer', 'Constant', 'Zeros', 'Ones', 'Uniform', 'Normal', 'TruncatedNormal',
-           'VarianceScaling', 'LecunUniform', 'LecunNormal', 'GlorotUniform', 'GlorotNormal', 'HeUniform', 'HeNormal']
+           'truncated_normal', 'Initializer', 'fill', 'Constant', 'Zeros', 'Ones', 'Uniform', 'Normal',
+           'TruncatedNormal', 'VarianceScaling', 'LecunUniform', 'LecunNormal', 'GlorotUniform', 'GlorotNormal',
+           'HeUniform', 'HeNormal']
 
 # %% ../nbs/initialization.ipynb #be2281d1
 def lecun_variance(n_in: int, n_out: int) -> float:
@@ -251,34 +252,38 @@ class Initializer(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, rng)")
 
-    def fill(self, parameter: np.ndarray, rng: np.random.Generator) -> None:
-        """Write first values into a parameter.
 
-        Parameters
-        ----------
-        parameter : numpy.ndarray, any shape
-            It is overwritten.
-        rng : numpy.random.Generator
-            The source of random numbers.
+def fill(rule, parameter: np.ndarray, rng: np.random.Generator) -> None:
+    """Write first values into a parameter.
 
-        Raises
-        ------
-        ValueError
-            If the rule gives another shape than it is asked for, or what is not finite.
+    Parameters
+    ----------
+    rule : Initializer
+        Or any other callable of a shape and a generator.
+    parameter : numpy.ndarray, any shape
+        It is overwritten.
+    rng : numpy.random.Generator
+        The source of random numbers.
 
-        Examples
-        --------
-        >>> W = np.zeros((2, 3))
-        >>> Constant(0.5).fill(W, np.random.default_rng(0))
-        >>> W.tolist()
-        [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
-        """
-        values = self(parameter.shape, rng)
-        if np.shape(values) != parameter.shape:
-            raise ValueError(f"{self!r} must give values of the shape {parameter.shape}; got {np.shape(values)}")
-        if not np.all(np.isfinite(values)):
-            raise ValueError(f"{self!r} must give finite values; got NaN or infinity")
+    Raises
+    ------
+    ValueError
+        If the rule gives another shape than it is asked for, or what is not finite in the parameter's dtype.
+
+    Examples
+    --------
+    >>> W = np.zeros((2, 3))
+    >>> fill(Constant(0.5), W, np.random.default_rng(0))
+    >>> W.tolist()
+    [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
+    """
+    values = rule(parameter.shape, rng)
+    if np.shape(values) != parameter.shape and parameter.size > 1:
+        raise ValueError(f"{rule!r} must give values of the shape {parameter.shape}; got {np.shape(values)}")
+    with np.errstate(over="ignore", invalid="ignore"):
         parameter[...] = values
+        if not np.isfinite(parameter.sum()) and not np.isfinite(parameter).all():  # no-mutant: the sum is a shorter way
+            raise ValueError(f"{rule!r} must give finite values; got NaN, infinity or what {parameter.dtype} cannot hold")
 
 # %% ../nbs/initialization.ipynb #23c6970d
 class Constant(Initializer):

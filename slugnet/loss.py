@@ -750,9 +750,9 @@ class Loss(Component):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if not (cls.canonical is None or isinstance(cls.canonical, type)):
+        if isinstance(cls.canonical, (str, Activation)):
             raise TypeError(f"{cls.__name__}: canonical must be a class of activations or None; got {cls.canonical!r}")
-        if not isinstance(cls.refuses, (tuple, list)):
+        if isinstance(cls.refuses, type):
             raise TypeError(f"{cls.__name__}: refuses must be a tuple of classes; got {cls.refuses!r}")
         joint = min(_place(cls, "examples_joint"), _place(cls, "joint"))
         cls._joint_holds = all(joint <= _place(cls, name) for name in ("examples", "examples_gradient"))
@@ -1271,6 +1271,10 @@ class BinaryCrossEntropy(Loss):
         """
         return super().decide((Y_hat.real >= self.decision_threshold).astype(np.intp))
 
+    def truth(self, Y: np.ndarray) -> np.ndarray:
+        """1 where the target is at least ½, whatever the threshold of predictions; shape (m,) for one output."""
+        return super().decide((Y.real >= 0.5).astype(np.intp))
+
 # %% ../nbs/loss.ipynb #204bcf97
 class CategoricalCrossEntropy(Loss):
     """L = −Σⱼ yⱼ log ŷⱼ, for one of K classes; canonical with Softmax.
@@ -1405,4 +1409,4 @@ class Hinge(Loss):
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """Class indices, shape (m,)."""
-        return Y if Y.ndim == 1 else self.decide(Y)
+        return Y if Y.ndim == 1 else (Y[:, 0] > 0).astype(np.intp)  # no-mutant [>]: it is −1 or 1

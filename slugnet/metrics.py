@@ -11,12 +11,12 @@ import math
 
 import numpy as np
 
-from .component import require_integer, require_number
+from .component import require_array, require_integer, require_number
 
 # %% ../nbs/metrics.ipynb #ae7b3c87
 def _pair(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays, or an error if their shapes differ or they are empty."""
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    y_true, y_pred = require_array("y_true", y_true), require_array("y_pred", y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(f"y_true and y_pred must have the same shape; got {y_true.shape} and {y_pred.shape}")
     if y_true.size == 0:
@@ -31,6 +31,9 @@ def _decisions(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
         wrong = y[y != np.floor(y)] if y.dtype.kind == "f" else y[:0]  # no-mutant [floor]: ceil tells whole numbers as well
         if wrong.size:
             raise ValueError(f"{name} must hold labels, whole numbers or texts; got {wrong[0]}, as probabilities are")
+    texts = [y.dtype.kind in "US" for y in (y_true, y_pred)]
+    if texts[0] != texts[1] and "O" not in (y_true.dtype.kind, y_pred.dtype.kind):
+        raise TypeError(f"y_true and y_pred must both hold numbers, or both texts; got {y_true.dtype} and {y_pred.dtype}")
     return y_true, y_pred
 
 # %% ../nbs/metrics.ipynb #c4522d98
@@ -132,9 +135,9 @@ def confusion_matrix(y_true, y_pred, classes=None) -> np.ndarray:
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         if not np.isin(y, labels).all():
             raise ValueError(f"{name} must hold only labels of classes; got {np.setdiff1d(y, labels)[0]!r} besides")
-    C = np.zeros((len(labels), len(labels)), int)
-    np.add.at(C, (np.searchsorted(labels, y_true), np.searchsorted(labels, y_pred)), 1)  # eq-metrics-confusion
-    return C
+    K = len(labels)
+    pairs = np.searchsorted(labels, y_true) * K + np.searchsorted(labels, y_pred)
+    return np.bincount(pairs, minlength=K * K).reshape(K, K)  # eq-metrics-confusion
 
 # %% ../nbs/metrics.ipynb #29c82371
 def _counts(y_true, y_pred, average: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

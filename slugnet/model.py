@@ -13,8 +13,11 @@ import io
 import json
 import math
 import os
+import secrets
+import shutil
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -24,7 +27,7 @@ import numpy as np
 from . import activation, adaptive, descent, initializations, layers, loss, network, regularization
 from .component import (Component, describe, require_array, require_instance, require_integer, require_list,
                                require_number, require_optional, revive)
-from .contract import Layer, Penalty, Tape, aligned, bound_views, require_views
+from .contract import Layer, Penalty, Tape, aligned, require_views
 from .data import Stored, count_rows, is_finite, is_stored, minibatches, split_indices, take_rows
 from .loss import Loss
 from .metrics import accuracy
@@ -70,9 +73,11 @@ class Callback:
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         events = [name for name in vars(Callback) if name.startswith("on_")]
-        for name in set(vars(cls)) - set(events):
-            meant = difflib.get_close_matches(name, events, n=1, cutoff=0.9)
-            if meant:
+        own = {name for base in cls.__mro__[:cls.__mro__.index(Callback)] for name in vars(base) if name.startswith("on_")}
+        for name in own - set(events):
+            said = name.replace("_start", "_begin").replace("train_batch", "batch")
+            meant = difflib.get_close_matches(said, events, n=1, cutoff=0.9)
+            if meant and meant[0] not in own:
                 raise TypeError(f"{cls.__name__}: there is no event {name}; {meant[0]} is one")
 
     def on_train_begin(self, model):
@@ -210,7 +215,7 @@ class Callback:
         """
 
     def on_batch_end(self, model, step, logs):
-        """After a step; `logs` holds the loss of its minibatch.
+        """After a step; `logs` holds the loss of its minibatch, NaN if that has no weight and so took no step.
 
         Parameters
         ----------
@@ -430,10 +435,8 @@ def _targets(self, y, m: int) -> np.ndarray | Stored:
     def prepare(part, m=None):
         m = len(part) if m is None else m
         Y = loss.prepare(part, m, output_shape, dtype)
-        shape, indices = np.shape(Y), getattr(Y, "dtype", dtype).kind in "biu"
-        if shape[:1] != (m,) or len(shape) == 1 and output_shape and not indices:
-            wanted = ", ".join(map(str, ("m", *output_shape)))
-            raise ValueError(f"{loss!r}: prepare must give the shape ({wanted}), or (m,) for indices of classes; got {shape}")
+        if np.shape(Y)[:1] != (m,):
+            raise ValueError(f"{loss!r}: prepare must give one row for each of the {m} examples; got shape {np.shape(Y)}")
         return Y
     if not is_stored(y):
         array = isinstance(y, np.ndarray) and y.shape[:1] == (m,)  # no-mutant: in one part or in many
@@ -526,12 +529,8 @@ def build(self, input_shape: tuple) -> "Model":
         self.input_shape = shape
         self._first_layer = chain[0]  # it says which inputs it takes, and ends the backward pass
         self._allocate()
-        views = bound_views(self._network)
         self._network.initialize(self._generator(_INITIAL))
-        require_views(views)
-        for name, value in self.parameters.items():
-            if not is_finite(value):
-                raise ValueError(f"the first values of {name} must be finite; got NaN or infinity")
+        require_views(self._network)
     except Exception:
         before.put_back()
         raise
@@ -655,7 +654,7 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
         How many rows at a time, which bounds the memory; by default up to 1,024, fewer where the outputs of the
         layers are large.
     out : numpy.ndarray, shape (m, *output_shape), optional
-        Where to write them, such as a memory map; a new array if not given.
+        Where to write them, such as a memory map; a new array if not given. If it overlaps X, X is copied first.
 
     Returns
     -------
@@ -684,6 +683,8 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     if not (np.can_cast(self.dtype, Y_hat.dtype, "same_kind") and Y_hat.flags.writeable):
         raise ValueError(f"out must be writeable and take {self.dtype}; got {Y_hat.dtype}"
                          f"{'' if Y_hat.flags.writeable else ', read-only'}")
+    if out is not None and isinstance(X, np.ndarray) and out is not X and np.may_share_memory(out, X):
+        X = X.copy()
     tape = Tape()
     for start in range(0, len(X), batch_size):
         rows = slice(start, start + batch_size)
@@ -696,7 +697,7 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
 def _require_promised(top: Layer, Y_hat: np.ndarray, shape: tuple) -> None:
     """Refuse predictions of another shape than the last layer said when it was built."""
     if np.shape(Y_hat) != shape:
-        raise ValueError(f"{top!r}: forward gave the shape {np.shape(Y_hat)}; build promised {shape}")
+        raise ValueError(f"the layers up to {top!r} gave the shape {np.shape(Y_hat)}; their build promised {shape}")
 
 
 def predict(self, X, batch_size: int | None = None) -> np.ndarray:
@@ -971,7 +972,7 @@ def fit(self, X, y, epochs: int = 10, batch_size: int = 32, validation_split: fl
     callbacks : sequence of Callback
         What is to happen between steps.
     progress : bool
-        Whether to show the losses as training goes: a bar in a terminal, a line an epoch elsewhere.
+        Whether to show the losses as training goes: a bar in a terminal, or else a line an epoch on standard output.
     shuffle : bool
         Whether each epoch has its own order.
     augment : callable, optional
@@ -1066,7 +1067,7 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     self._remembered()
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
-    return _Plan(views=bound_views(self._network), X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
+    return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
                  callbacks=callbacks, augment=augment, fallible=fallible, before=before, begun=begun,
                  kept=[begun, before.learnt] if before else [begun], m=m, steps=-(-m // batch_size))
 
@@ -1232,6 +1233,8 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     logs = {}
     try:
         logs["loss"] = self._epoch(plan, shuffle, tapes, epoch, report)
+        if plan.fixed is None:
+            require_views(self._network)
         logs |= self._measure(plan)
     except Exception as error:
         if logs or isinstance(error, FloatingPointError):  # an epoch that is not in the history
@@ -1244,6 +1247,9 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     return logs
 
 # %% ../nbs/model.ipynb #0e5de20e
+_FUNCTIONS = types.FunctionType, types.MethodType, functools.partial
+
+
 def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     """One epoch; returns the mean of its losses."""
     total = mass = 0.0
@@ -1254,12 +1260,11 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
         rows = rows if plan.chosen is None else plan.chosen[rows]
         weight = len(rows) if plan.w is None else float(plan.w[rows].sum())
         J = self._step(plan, rows, tapes, step, weight)
-        if step == 0 and plan.fixed is None:
-            require_views(plan.views)
-        if not math.isfinite(J):
+        if weight and not math.isfinite(J):
             raise FloatingPointError(f"the loss became {J} in epoch {epoch + 1}, step {step + 1}; the parameters are those "
                                      "with which the epoch began: try a smaller learning_rate")
-        total, mass = total + weight * J, mass + weight
+        if weight:
+            total, mass = total + weight * J, mass + weight
         for callback in plan.callbacks:
             callback.on_batch_end(self, step, {"loss": J})
         report.step(J)
@@ -1270,29 +1275,28 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
 
 
 def _are_own(parts: Sequence[Component | None]) -> bool:
-    """Whether components, and those that they hold, are all of slugnet's classes."""
+    """Whether components, and those that they hold, are all of slugnet's classes, and have no other methods."""
     rest, seen = [part for part in parts if part is not None], set()
     while rest:
         part = rest.pop()
-        if not type(part).__module__.startswith("slugnet."):
+        held = list(vars(part).values())
+        if not type(part).__module__.startswith("slugnet.") or any(isinstance(value, _FUNCTIONS) for value in held):
             return False
         if id(part) not in seen:
             seen.add(id(part))
-            rest += [held for held in vars(part).values() if isinstance(held, Component)]
+            rest += [value for value in held if isinstance(value, Component)]
     return True
 
 
 def _fixed(self, plan) -> tuple | None:
-    """The objective, and whether there are constraints, if no code of the user's runs between two steps of `fit`.
+    """The objective, and whether there are constraints, if no code of the user's runs between two steps of an epoch.
 
-    Such code, a callback, an augmentation, a metric, a source of stored data or a method of another class, may change
-    how the network is put together.
+    Such code, a callback, an augmentation, a source of stored data or a method of another class, may change how the
+    network is put together.
     """
     chain = leaves(self._network.layers)
     own = type(self) is Model and _are_own([self.loss, self.optimizer, self.penalty, *chain])
-    foreign = [metric for metric in plan.metrics.values() if getattr(metric, "__module__", "") != accuracy.__module__]
-    stored = [part for part in (plan.X, plan.Y, *(plan.held or ())) if isinstance(part, Stored)]
-    if not own or plan.callbacks or plan.augment or foreign or stored:
+    if not own or plan.callbacks or plan.augment or any(isinstance(part, Stored) for part in (plan.X, plan.Y)):
         return None
     return self._objective(), any(layer.constraint is not None for layer in chain)
 
@@ -1305,7 +1309,7 @@ def _step(self, plan, rows: np.ndarray, tapes: dict, step: int, weight: float) -
         tape.end = self._first_layer
     w = None if plan.w is None else plan.w[rows]
     if w is not None and not w.any():
-        return 0.0
+        return math.nan
     X, Y = plan.X, self._targets_at(plan.Y, rows, tape)
     if plan.augment is not None:
         X = X.read(rows) if isinstance(X, Stored) else X[rows]
@@ -1332,6 +1336,9 @@ def _measure(self, plan) -> dict[str, float]:
     if plan.held is not None:
         X, Y, w, chosen = plan.held
         logs |= {f"val_{k}": v for k, v in self._evaluate(X, Y, w, plan.metrics, size, chosen).items()}
+    foreign = [metric for metric in plan.metrics.values() if metric is not accuracy]
+    if foreign or plan.held is not None and any(isinstance(part, Stored) for part in plan.held):
+        plan.fixed = plan.fixed and self._fixed(plan)  # code of the user's may have run
     return logs
 
 
@@ -1341,7 +1348,7 @@ def _progress(shown: bool, epochs: int, steps: int):
     """The report of a training: a bar in a terminal, lines elsewhere, nothing on request."""
     if not shown:
         yield _Report()
-    elif sys.stderr.isatty():
+    elif getattr(sys.stderr, "isatty", bool)():  # there may be none
         from tqdm import tqdm
 
         with tqdm(total=epochs * steps, unit="step") as bar:
@@ -1396,15 +1403,17 @@ def save(self, path) -> None:
     Parameters
     ----------
     path : str or path-like
-        The file; it is replaced whole, or not at all.
+        The file; it is replaced whole, or not at all, and keeps its rights. Where it is a link, so is what it leads to.
 
     Raises
     ------
     NotFittedError
         If the model has no parameters yet.
     TypeError
-        If a part of the model cannot be described, its numbers are complex, or a layer has a penalty or a constraint
-        that it was not made with.
+        If a part of the model cannot be described, its numbers are complex, a layer has a penalty or a constraint that
+        it was not made with, or a constructor of your own makes something else of its arguments.
+    OSError
+        If the file cannot be written, or the path is that of a folder, or of something else that is no file.
 
     Examples
     --------
@@ -1420,7 +1429,8 @@ def save(self, path) -> None:
     self._require_built()
     if self.dtype.kind == "c":
         raise TypeError(f"a model of {self.dtype} cannot be saved; astype gives one of real numbers")
-    _require_made_again([*leaves(self.layers), self.loss, self.optimizer, self.penalty])
+    _require_own_wishes(self.layers)
+    _require_made_again([*self.layers, self.loss, self.optimizer, self.penalty])
     arrays = dict(self._named(self.theta)) | {f"state.{i}": s for i, s in enumerate([self.state]) if s.size}
     settings = {"layers": describe(self.layers), "loss": describe(self.loss), "optimizer": describe(self.optimizer),
                 "seed": self.seed, "entropy": self._entropy, "dtype": self.dtype.name,
@@ -1439,12 +1449,22 @@ def save(self, path) -> None:
         arrays |= {f"memory.{name}": value for name, value in rest.items() if _is_numeric(value)}
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = to_bytes(arrays, metadata={"slugnet": json.dumps({"format": 1, **settings})})
-    part = f"{os.fspath(path)}.part"
+    _write_whole(path, content)
+
+
+def _write_whole(path, content: bytes) -> None:
+    """Write a file whole or not at all, whoever else writes it: what a link leads to, and with the rights that it had."""
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"path must be that of a file; {path!r} is none")
+    part = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.part")
     try:
-        with open(part, "wb") as file:
+        with open(part, "xb") as file:
             file.write(content)
+        if os.path.exists(path):
+            shutil.copymode(path, part)
         os.replace(part, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.remove(part)
         raise
@@ -1472,18 +1492,46 @@ def _hiding(value, known: dict[str, type]) -> set[str]:
     return set().union(*(_hiding(part, known) for part in value)) if isinstance(value, (list, tuple)) else set()
 
 
+def _require_own_wishes(chain: Sequence[Layer]) -> None:
+    """Refuse layers whose penalty or constraint would be lost, since they were not made with it."""
+    for layer in leaves(chain):
+        if layer.penalty is not None or layer.constraint is not None:
+            again = type(layer)(**layer.arguments())
+            for name in ("penalty", "constraint"):
+                if describe(getattr(again, name)) != describe(getattr(layer, name)):
+                    raise TypeError(f"{layer!r}: its {name} is none of its arguments, so that a file would lose it")
+
+
 def _require_made_again(parts: Sequence[Component | None]) -> None:
-    """Refuse what would come back from a file as something else: made with its arguments, it differs."""
+    """Refuse what would come back from a file as something else, since a constructor changes its arguments."""
     for part in parts:
-        if part is None or type(part).__module__.startswith("slugnet.") and not isinstance(part, Layer):
+        if part is None or _are_own([part]):
             continue
-        again = type(part)(**part.arguments())
-        for name in ("penalty", "constraint") if isinstance(part, Layer) else ():
-            if describe(getattr(again, name)) != describe(getattr(part, name)):
-                raise TypeError(f"{part!r}: its {name} is none of its arguments, so that a file would lose it")
-        if describe(again) != describe(part):
-            raise TypeError(f"{part!r} would come back from a file as {again!r}: its constructor must keep its arguments "
-                            "as they are")
+        classes = _known_classes() | {type(each).__name__: type(each) for each in _held_by(part)}
+        try:
+            again = revive(describe(part), classes)
+            is_same = _alike(describe(again), describe(part))
+        except Exception:
+            continue  # it takes more than its arguments to make it
+        if not is_same:
+            raise TypeError(f"{part!r} would come back from a file as {again!r}: its constructor must keep its arguments as "
+                            "they are")
+
+
+def _held_by(part: Component) -> list[Component]:
+    """A component, and those among its arguments, and among theirs."""
+    values = [value for argument in part.arguments().values()
+              for value in (argument if isinstance(argument, (list, tuple)) else [argument])]
+    return [part, *(each for value in values if isinstance(value, Component) for each in _held_by(value))]
+
+
+def _alike(a, b) -> bool:
+    """Whether two descriptions are the same, but for the last digits of numbers."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    return math.isclose(a, b, rel_tol=1e-6) if isinstance(a, float) and isinstance(b, float) else a == b
 
 # %% ../nbs/model.ipynb #0110e733
 def load(path, custom: Sequence[type] = ()) -> "Model":

@@ -187,6 +187,13 @@ def refuse_repeats(layers: Sequence[Layer]) -> None:
         seen.add(id(layer))
 
 # %% ../nbs/backpropagation.ipynb #f3c52f0e
+def _is_heard(layer: Layer) -> bool:
+    """Whether a penalty or a constraint of a layer with parameters acts on some, or `decayed` says that it shall not."""
+    if layer.penalty is None and layer.constraint is None or not layer.shapes or layer.decayed != Layer.decayed:
+        return True
+    return not set(layer.decayed).isdisjoint(layer.shapes)
+
+
 class Network(Layer):
     """Layers one after the other, which together are a layer again.
 
@@ -247,9 +254,8 @@ class Network(Layer):
                 if not isinstance(shape, (tuple, list)):
                     raise ValueError(f"build must return a tuple, the shape of one output; got {shape!r}")
                 require_names(layer)
-                wished = layer.penalty is not None or layer.constraint is not None
-                if wished and not any(decayed for _, _, decayed in layer.parameters()):
-                    raise ValueError("it has a penalty or a constraint, but no parameter that is in decayed")
+                if not _is_heard(layer):
+                    raise ValueError("it has a penalty or a constraint, but no parameter W; name in decayed those that it is for")
             except ValueError as error:
                 text = str(error).removeprefix(f"{layer!r}: ")
                 raise ValueError(f"layer {k}, {layer!r}: {text}") from None
@@ -432,11 +438,6 @@ def constrain(layers: Sequence[Layer]) -> None:
     layers : sequence of Layer
         Built and bound.
 
-    Raises
-    ------
-    TypeError
-        If a constraint returns other weights instead of changing those that it is given.
-
     Examples
     --------
     >>> from slugnet.layers import Dense
@@ -452,9 +453,7 @@ def constrain(layers: Sequence[Layer]) -> None:
     for layer in leaves(layers):
         if layer.constraint is not None:
             for w, _ in layer.decayed_parameters():
-                result = layer.constraint.project(w, layer.unit_axis)
-                if isinstance(result, np.ndarray) and not np.may_share_memory(result, w):
-                    raise TypeError(f"{layer.constraint!r}: project must change the weights in place; it returned an array")
+                layer.constraint.project(w, layer.unit_axis)
 
 # %% ../nbs/backpropagation.ipynb #6b7a8362
 class Objective:

@@ -1,13 +1,20 @@
 """Each bad input gives one clear exception that names the argument, and leaves every parameter as it was."""
+import io
+import os
+import sys
+import threading
+
 import numpy as np
 import pytest
 
-from slugnet import NotFittedError
+from slugnet import NotFittedError, metrics
 from slugnet.activation import Identity, LeakyReLU, ReLU, Sigmoid, Softmax
+from slugnet.averaging import AverageParameters
+from slugnet.callbacks import CSVLogger
 from slugnet.contract import Layer, Tape
 from slugnet.initializations import Normal, Uniform, Zeros
 from slugnet.layers import Activation, Dense, Embedding
-from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
+from slugnet.loss import BinaryCrossEntropy, CategoricalCrossEntropy, Hinge, MeanSquaredError
 from slugnet.data import split_indices
 from slugnet.learning_rate import learning_rate_range_test
 from slugnet.model import Callback, Model, load
@@ -492,3 +499,106 @@ def test_what_feedforward_hands_out_is_the_callers():
     given = model.feedforward(X)
     assert np.array_equal(given, X) and not np.shares_memory(given, X) and given.flags.writeable
     assert Model([Dense(3)], seed=0).build((3,)).feedforward(X).flags.c_contiguous
+
+
+def small() -> Model:
+    """A model of two classes, built."""
+    return Model([Dense(1, Sigmoid())], BinaryCrossEntropy(), SGD(0.1), seed=0).build((3,))
+
+
+def test_saving_is_whole_whoever_else_saves(tmp_path):
+    model, path, wrong = small(), tmp_path / "model", []
+
+    def save_and_load():
+        for _ in range(20):
+            try:
+                model.save(path)
+                load(path)
+            except (OSError, ValueError) as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=save_and_load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and os.listdir(tmp_path) == ["model"]
+
+
+def test_saving_keeps_links_and_rights_and_other_files(tmp_path):
+    real, link, other = tmp_path / "real", tmp_path / "link", tmp_path / "real.part"
+    other.write_text("mine")
+    small().save(real)
+    real.chmod(0o600)
+    link.symlink_to(real)
+    model = small()
+    model.theta += 1
+    model.save(link)
+    assert link.is_symlink() and load(real).theta.tolist() == model.theta.tolist()
+    assert real.stat().st_mode & 0o777 == 0o600 and other.read_text() == "mine"
+    with pytest.raises(OSError, match="path must be that of a file"):
+        model.save(tmp_path)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_saving_that_is_interrupted_leaves_nothing(tmp_path, monkeypatch, error):
+    def replace(*paths):
+        raise error
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(error):
+        small().save(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("loss", "top", "thresholds"), [(BinaryCrossEntropy(), Sigmoid(), (0.0, 0.3, 1.1)),
+                                                          (Hinge(), Identity(), (-1.5, 0.2, 1.2))])
+def test_a_threshold_is_for_predictions_and_not_for_the_truth(loss, top, thresholds):
+    model, truth = Model([Dense(1, top)], loss, seed=0).build((3,)), y % 2
+    for model.loss.decision_threshold in thresholds:
+        assert model.evaluate(X, truth)["accuracy"] == np.mean(model.predict(X) == truth)
+
+
+def test_a_minibatch_without_weight_is_no_step_and_has_no_loss():
+    class Losses(Callback):
+        def on_batch_end(self, model, step, logs):
+            seen.append(logs["loss"])
+
+    seen, weights, average = [], np.array([1.0, 1, 0, 0, 0, 0, 1, 1]), AverageParameters()
+    model = small()
+    history = model.fit(X, y % 2, epochs=1, batch_size=2, sample_weight=weights, shuffle=False, callbacks=[Losses(), average],
+                        progress=False)
+    assert np.isnan(seen).tolist() == [False, True, True, False] and average.steps == model._memory["t"] == 2
+    assert history["loss"][0] == pytest.approx((seen[0] + seen[3]) / 2)
+
+
+@pytest.mark.parametrize("stream", [None, io.BytesIO(), object()])
+def test_fit_needs_no_terminal(monkeypatch, capsys, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    small().fit(X, y % 2, epochs=2)
+    assert capsys.readouterr().out.count("epoch") == 2
+
+
+def test_outputs_may_overlap_inputs():
+    model, room = Model([Dense(3)], seed=0).build((3,)), np.zeros((9, 3), np.float32)
+    for out in (room[1:], room[:8]):
+        room[:8] = X
+        expected = model.transform(X)
+        model.transform(room[:8], batch_size=3, out=out)
+        assert np.array_equal(out, expected)
+
+
+def test_a_log_that_was_cut_off_goes_on_in_a_new_line(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\n1,0.5")
+    small().fit(X, y % 2, epochs=2, callbacks=[CSVLogger(path, append=True)], progress=False)
+    lines = path.read_text().split()
+    assert lines[:2] == ["epoch,loss", "1,0.5"] and [line[:2] for line in lines[2:]] == ["1,", "2,"] and len(lines) == 4
+
+
+@pytest.mark.parametrize("measure", [metrics.accuracy, metrics.confusion_matrix, metrics.f1])
+def test_labels_are_numbers_or_texts(measure):
+    with pytest.raises(TypeError, match="both hold numbers, or both texts"):
+        measure([0, 1, 1], ["0", "1", "1"])
+    with pytest.raises(TypeError, match="masked"):
+        measure(np.ma.array([0, 1], mask=[0, 1]), [0, 1])

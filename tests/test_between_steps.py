@@ -122,7 +122,7 @@ def test_classes_of_the_users_own_are_asked_in_each_step() -> None:
 
 @pytest.mark.parametrize(("options", "times"), [
     ({}, 1), ({"metrics": ["accuracy"]}, 4), ({"callbacks": [Callback()]}, 12), ({"augment": lambda Z, rng: Z}, 12),
-    ({"metrics": [lambda truth, decisions: 0.0]}, 15)])
+    ({"metrics": [lambda truth, decisions: 0.0]}, 6 + 1)])
 def test_how_often_it_is_looked_up(options, times) -> None:
     model = network()
     with mock.patch.object(module, "Objective", side_effect=Objective) as made:

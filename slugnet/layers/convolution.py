@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..activation import Activation, Identity
 from ..component import require_instance, require_integer, require_optional
 from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
-from ..initializations import Initializer, VarianceScaling, Zeros
+from ..initializations import Initializer, VarianceScaling, Zeros, fill
 
 # %% auto #0
 __all__ = ['output_size', 'same_padding', 'Moves', 'within', 'strip', 'columns', 'blocks', 'filled', 'as_matrix', 'from_matrix',
@@ -792,9 +792,9 @@ class Convolution(ActivatedLayer):
         """Draw W, by rules on the variance for each group as for a convolution of its own, and set b."""
         draw = self.initializer or self.activation.initializer()
         for W in np.split(self.W, self.groups if isinstance(draw, VarianceScaling) else 1):
-            draw.fill(W, rng)
+            fill(draw, W, rng)
         if self.bias:
-            (self.bias_initializer or Zeros()).fill(self.b, rng)
+            fill(self.bias_initializer or Zeros(), self.b, rng)
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A (m, filters, *size) for a batch X (m, channels, *lengths)."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..activation import Activation, Identity
 from ..component import require_instance, require_integer, require_optional
 from ..contract import ActivatedLayer, Constraint, Penalty, Tape, regularize
-from ..initializations import Initializer, Zeros
+from ..initializations import Initializer, Zeros, fill
 
 
 # %% auto #0
@@ -199,8 +199,8 @@ class Dense(ActivatedLayer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw W and set b."""
-        (self.initializer or self.activation.initializer()).fill(self.W, rng)
-        (self.bias_initializer or Zeros()).fill(self.b, rng)
+        fill(self.initializer or self.activation.initializer(), self.W, rng)
+        fill(self.bias_initializer or Zeros(), self.b, rng)
 
     def affine(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """A for a batch X (m, n_in)."""

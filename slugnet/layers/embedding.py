@@ -9,7 +9,7 @@ import numpy as np
 
 from ..component import require_integer, require_optional
 from ..contract import Constraint, Layer, Penalty, Tape, regularize
-from ..initializations import Initializer, Normal
+from ..initializations import Initializer, Normal, fill
 
 # %% auto #0
 __all__ = ['lookup', 'scatter', 'Embedding']
@@ -151,7 +151,7 @@ class Embedding(Layer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the table."""
-        (self.initializer or Normal(std=1.0)).fill(self.W, rng)
+        fill(self.initializer or Normal(std=1.0), self.W, rng)
 
     def forward(self, X: np.ndarray, tape: Tape) -> np.ndarray:
         """The rows for a batch of indices X (m, *input_shape), in a buffer that lies row after row.
