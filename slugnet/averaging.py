@@ -147,7 +147,7 @@ class AverageParameters(Callback, Component):
 
     def on_batch_end(self, model: Model, step: int, logs: dict) -> None:
         """Let the new place enter the average; a minibatch without weight led to none."""
-        if math.isnan(logs["loss"]):
+        if math.isnan(logs.get("loss", 0.0)):  # no-mutant [0.0]: any number is one
             return
         self.steps += 1
         if self.steps <= self.start:

@@ -378,11 +378,12 @@ class CSVLogger(Callback):
                 if self._columns is None:
                     self._columns = list(row)
                     csv.writer(file).writerow(row)
-                elif not _ends_with_a_line(self.path):
-                    file.write("\n")
             if list(row) != self._columns:
                 raise ValueError(f"path: {self.path} has the columns {', '.join(self._columns)}; "
                                  f"this training measures {', '.join(row)}")
+            file.flush()
+            if not _ends_with_a_line(self.path):
+                file.write("\n")
             csv.writer(file).writerow(row.values())
 
 # %% ../nbs/callbacks.ipynb #886e60e3

@@ -224,7 +224,8 @@ def require_array(name: str, values) -> np.ndarray:
     """
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} must be a dense array; got a {type(values).__name__}: give {name}.toarray()")
-    if hasattr(values, "filled") and np.any(getattr(values, "mask", False)):
+    mask = np.asarray(getattr(values, "mask", False)) if hasattr(values, "filled") else np.zeros((), bool)
+    if mask.dtype == bool and mask.any():
         raise TypeError(f"{name} must not have masked entries, which would count: give {name}.filled(…), or the rows without")
     try:
         return np.asarray(values)

@@ -638,8 +638,8 @@ class Optimizer(Component):
         Raises
         ------
         ValueError, TypeError
-            If the shapes differ, or a schedule gives what is no rate; nothing has changed then. If the first step
-            of `update` replaces a slot by something that is no vector like θ.
+            If the shapes differ, or a schedule gives what is no rate; nothing has changed then. If `update` replaces a
+            slot by something that is no vector like θ, which is looked at in the first step and at each flush.
         """
         if not theta.shape == grad.shape == memory["decayed"].shape:
             raise ValueError("theta, grad and memory must have one shape; "
@@ -654,9 +654,9 @@ class Optimizer(Component):
         if self.weight_decay:
             self.decay(theta, grad, rate, memory)
         self.update(theta, grad, rate, memory)
-        memory["t"] += 1
-        if memory["t"] == 1:
+        if memory["t"] % self.flush_every == 0:  # no-mutant [%]: also later than in the first step
             self._require_slots(theta, memory)
+        memory["t"] += 1
         if memory["t"] % self.flush_every == 0:  # no-mutant: any step will do
             self._flush(memory)
 
@@ -664,9 +664,8 @@ class Optimizer(Component):
         """Refuse slots whose names are one text, or those of something else in the memory."""
         if isinstance(self.slots, str):
             raise TypeError(f"{type(self).__name__}: slots must be a tuple of names; got the text {self.slots!r}")
-        names = [*self.slots, *self.scratch, "t", "decayed"]
         for name in self.slots:
-            if names.count(name) > 1:
+            if name in (*self.scratch, "t", "decayed"):
                 raise TypeError(f"{type(self).__name__}: a slot cannot be called {name!r}; the name is taken")
 
     def _require_slots(self, theta: np.ndarray, memory: dict) -> None:

@@ -268,7 +268,7 @@ def fill(rule, parameter: np.ndarray, rng: np.random.Generator) -> None:
     Raises
     ------
     ValueError
-        If the rule gives another shape than it is asked for, or what is not finite in the parameter's dtype.
+        If the rule gives an array of another shape than it is asked for, or NaN.
 
     Examples
     --------
@@ -277,13 +277,13 @@ def fill(rule, parameter: np.ndarray, rng: np.random.Generator) -> None:
     >>> W.tolist()
     [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
-    values = rule(parameter.shape, rng)
-    if np.shape(values) != parameter.shape and parameter.size > 1:
-        raise ValueError(f"{rule!r} must give values of the shape {parameter.shape}; got {np.shape(values)}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        parameter[...] = values
-        if not np.isfinite(parameter.sum()) and not np.isfinite(parameter).all():  # no-mutant: the sum is a shorter way
-            raise ValueError(f"{rule!r} must give finite values; got NaN, infinity or what {parameter.dtype} cannot hold")
+    values = np.asarray(rule(parameter.shape, rng))
+    is_number = values.ndim == 0 and values.dtype != object
+    if values.shape != parameter.shape and not is_number and (parameter.size > 1 or values.size != 1):
+        raise ValueError(f"{rule!r} must give values of the shape {parameter.shape}; got {values.shape}")
+    parameter[...] = values
+    if np.isnan(parameter).any():
+        raise ValueError(f"{rule!r} must give numbers; got NaN")
 
 # %% ../nbs/initialization.ipynb #23c6970d
 class Constant(Initializer):

@@ -1273,6 +1273,8 @@ class BinaryCrossEntropy(Loss):
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """1 where the target is at least ½, whatever the threshold of predictions; shape (m,) for one output."""
+        if type(self).decide is not BinaryCrossEntropy.decide:
+            return self.decide(Y)
         return super().decide((Y.real >= 0.5).astype(np.intp))
 
 # %% ../nbs/loss.ipynb #204bcf97
@@ -1409,4 +1411,6 @@ class Hinge(Loss):
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """Class indices, shape (m,)."""
-        return Y if Y.ndim == 1 else (Y[:, 0] > 0).astype(np.intp)  # no-mutant [>]: it is −1 or 1
+        if Y.ndim == 1 or type(self).decide is not Hinge.decide:
+            return Y if Y.ndim == 1 else self.decide(Y)
+        return (Y[:, 0] > 0).astype(np.intp)  # no-mutant [>]: it is −1 or 1

@@ -31,8 +31,8 @@ def _decisions(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
         wrong = y[y != np.floor(y)] if y.dtype.kind == "f" else y[:0]  # no-mutant [floor]: ceil tells whole numbers as well
         if wrong.size:
             raise ValueError(f"{name} must hold labels, whole numbers or texts; got {wrong[0]}, as probabilities are")
-    texts = [y.dtype.kind in "US" for y in (y_true, y_pred)]
-    if texts[0] != texts[1] and "O" not in (y_true.dtype.kind, y_pred.dtype.kind):
+    kinds = {"texts" if y.dtype.kind in "UT" else "bytes" if y.dtype.kind == "S" else "numbers" for y in (y_true, y_pred)}
+    if len(kinds) > 1 and "O" not in (y_true.dtype.kind, y_pred.dtype.kind):
         raise TypeError(f"y_true and y_pred must both hold numbers, or both texts; got {y_true.dtype} and {y_pred.dtype}")
     return y_true, y_pred
 

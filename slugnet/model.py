@@ -17,7 +17,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-import types
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -56,7 +55,7 @@ class Callback:
     """What happens between the steps of training; override what you need.
 
     `logs` is a dict of the losses and metrics known so far. Set ``model.stop_training = True`` to end training
-    after the epoch. A method with nearly the name of an event is refused, since it would never be called.
+    after the epoch. A method with nearly the name of an event and its arguments is refused: it would never be called.
 
     Examples
     --------
@@ -76,9 +75,10 @@ class Callback:
         own = {name for base in cls.__mro__[:cls.__mro__.index(Callback)] for name in vars(base) if name.startswith("on_")}
         for name in own - set(events):
             said = name.replace("_start", "_begin").replace("train_batch", "batch")
-            meant = difflib.get_close_matches(said, events, n=1, cutoff=0.9)
-            if meant and meant[0] not in own:
-                raise TypeError(f"{cls.__name__}: there is no event {name}; {meant[0]} is one")
+            for meant in difflib.get_close_matches(said, events, n=1, cutoff=0.9):
+                codes = [getattr(method, "__code__", None) for method in (getattr(cls, name), getattr(Callback, meant))]
+                if meant not in own and codes[0] and codes[0].co_argcount == codes[1].co_argcount:
+                    raise TypeError(f"{cls.__name__}: there is no event {name}; {meant} is one")
 
     def on_train_begin(self, model):
         """Before the first epoch of a call of fit.
@@ -654,7 +654,8 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
         How many rows at a time, which bounds the memory; by default up to 1,024, fewer where the outputs of the
         layers are large.
     out : numpy.ndarray, shape (m, *output_shape), optional
-        Where to write them, such as a memory map; a new array if not given. If it overlaps X, X is copied first.
+        Where to write them, such as a memory map; a new array if not given. If it overlaps X, X is copied first,
+        or, if it is stored, refused.
 
     Returns
     -------
@@ -674,7 +675,7 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     (5, 2)
     """
     self._require_built()
-    X = self._inputs_for(X)
+    source, X = X, self._inputs_for(X)
     batch_size = self._rows_at_once(batch_size)
     shape = (len(X), *self.output_shape)
     Y_hat = np.empty(shape, self.dtype) if out is None else require_instance("out", out, np.ndarray)
@@ -683,7 +684,9 @@ def transform(self, X, batch_size: int | None = None, out: np.ndarray | None = N
     if not (np.can_cast(self.dtype, Y_hat.dtype, "same_kind") and Y_hat.flags.writeable):
         raise ValueError(f"out must be writeable and take {self.dtype}; got {Y_hat.dtype}"
                          f"{'' if Y_hat.flags.writeable else ', read-only'}")
-    if out is not None and isinstance(X, np.ndarray) and out is not X and np.may_share_memory(out, X):
+    if out is not None and out is not source and isinstance(source, np.ndarray) and np.may_share_memory(out, source):
+        if isinstance(X, Stored):
+            raise ValueError("out must not overlap X, which is stored")
         X = X.copy()
     tape = Tape()
     for start in range(0, len(X), batch_size):
@@ -1064,7 +1067,8 @@ def _plan(self, X, y, epochs, batch_size, validation_split, validation_data, met
     for inputs in (X, held[0] if held else None):  # no-mutant: the rehearsed copy would check as well, but stay in memory
         if isinstance(inputs, Stored):
             inputs.check = self._require_values
-    self._remembered()
+    require_views(self._network)
+    self.optimizer._require_slots(self.theta, self._remembered())
     m = len(X) if chosen is None else len(chosen)
     begun = _Learnt(self, 24 << 20)  # no-mutant: as above
     return _Plan(X=X, Y=Y, w=w, chosen=chosen, held=held, epochs=epochs, batch_size=batch_size, metrics=named,
@@ -1247,9 +1251,6 @@ def _whole_epoch(self, plan, shuffle: bool, tapes: dict, report) -> dict[str, fl
     return logs
 
 # %% ../nbs/model.ipynb #0e5de20e
-_FUNCTIONS = types.FunctionType, types.MethodType, functools.partial
-
-
 def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
     """One epoch; returns the mean of its losses."""
     total = mass = 0.0
@@ -1279,12 +1280,12 @@ def _are_own(parts: Sequence[Component | None]) -> bool:
     rest, seen = [part for part in parts if part is not None], set()
     while rest:
         part = rest.pop()
-        held = list(vars(part).values())
-        if not type(part).__module__.startswith("slugnet.") or any(isinstance(value, _FUNCTIONS) for value in held):
+        kind = type(part)
+        if not kind.__module__.startswith("slugnet.") or any(callable(getattr(kind, name, None)) for name in vars(part)):
             return False
         if id(part) not in seen:
             seen.add(id(part))
-            rest += [value for value in held if isinstance(value, Component)]
+            rest += [value for value in vars(part).values() if isinstance(value, Component)]
     return True
 
 
@@ -1403,7 +1404,8 @@ def save(self, path) -> None:
     Parameters
     ----------
     path : str or path-like
-        The file; it is replaced whole, or not at all, and keeps its rights. Where it is a link, so is what it leads to.
+        The file; it is replaced whole, or not at all, and keeps its rights. Of a symbolic link, what it leads to is.
+        Constructors of classes of your own are called once more, to see whether a file would bring them back.
 
     Raises
     ------
@@ -1454,15 +1456,20 @@ def save(self, path) -> None:
 
 def _write_whole(path, content: bytes) -> None:
     """Write a file whole or not at all, whoever else writes it: what a link leads to, and with the rights that it had."""
-    path = os.path.realpath(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError(f"path must be that of a file; {path!r} is none")
-    part = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.part")
+    name = os.fsdecode(path)
+    path = os.path.realpath(name)
+    folder = os.path.dirname(path)
+    if name.endswith(os.sep) or os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"path must be that of a file; {name!r} is none")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"path: there is no folder {folder!r} for {name!r}")
+    part = os.path.join(folder, f".{secrets.token_hex(8)}.part")
     try:
         with open(part, "xb") as file:
+            if os.path.exists(path):
+                with contextlib.suppress(OSError):
+                    shutil.copymode(path, part)
             file.write(content)
-        if os.path.exists(path):
-            shutil.copymode(path, part)
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -255,7 +255,8 @@ class Network(Layer):
                     raise ValueError(f"build must return a tuple, the shape of one output; got {shape!r}")
                 require_names(layer)
                 if not _is_heard(layer):
-                    raise ValueError("it has a penalty or a constraint, but no parameter W; name in decayed those that it is for")
+                    where = "set it on the layers inside" if layer.layers else "name in decayed those that it is for"
+                    raise ValueError(f"it has a penalty or a constraint, but no parameter W: {where}")
             except ValueError as error:
                 text = str(error).removeprefix(f"{layer!r}: ")
                 raise ValueError(f"layer {k}, {layer!r}: {text}") from None

@@ -602,3 +602,57 @@ def test_labels_are_numbers_or_texts(measure):
         measure([0, 1, 1], ["0", "1", "1"])
     with pytest.raises(TypeError, match="masked"):
         measure(np.ma.array([0, 1], mask=[0, 1]), [0, 1])
+
+
+def test_paths_of_files_to_save(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = small()
+    for path in ("plain", b"bytes", tmp_path / "path", "n" * 250):
+        model.save(path)
+    assert sorted(os.listdir()) == sorted(["plain", "bytes", "path", "n" * 250])
+    for path in ("folder/", "plain/", "no/model"):
+        with pytest.raises(OSError, match=path):
+            model.save(path)
+    assert load("plain").theta.tolist() == model.theta.tolist()
+
+
+def test_a_subclass_that_decides_for_itself_says_what_is_true():
+    class Signs(Hinge):
+        def decide(self, Y):
+            return np.where(Y[:, 0] >= 0, 1, -1)
+
+    class Words(BinaryCrossEntropy):
+        def decide(self, Y):
+            return np.where(Y[:, 0] >= 0.5, "yes", "no")
+
+    for loss, top, answers in ((Signs(), Identity(), (-1, 1)), (Words(), Sigmoid(), ("no", "yes"))):
+        model = Model([Dense(1, top)], loss, seed=0).build((3,))
+        assert model.evaluate(X, y % 2)["accuracy"] == np.mean(model.predict(X) == np.choose(y % 2, answers))
+
+
+def test_a_stored_source_must_not_be_overwritten(tmp_path):
+    room = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", "float32", (9, 3))
+    room[:8] = X
+    with pytest.raises(ValueError, match="must not overlap X"):
+        Model([Dense(3)], seed=0).build((3,)).transform(room[:8], out=room[1:])
+    assert np.array_equal(room[:8], X)
+
+
+def test_a_layer_whose_weights_were_replaced_is_refused():
+    model = small()
+    model.layers[0].W = model.layers[0].W.copy()
+    with pytest.raises(ValueError, match="W is no view"):
+        model.fit(X, y % 2, epochs=1, progress=False)
+
+
+def test_a_slot_is_looked_at_again():
+    class Losing(SGD):
+        def update(self, theta, grad, rate, memory):
+            memory["v"] = 1.0 if memory["t"] == self.when else memory["v"]
+
+    for when in (0, 25):
+        model = Model([Dense(1)], MeanSquaredError(), Losing(), seed=0)
+        model.optimizer.when = when
+        for _ in range(2):
+            with pytest.raises(TypeError, match="must stay float32"):
+                model.fit(X, y, epochs=26, batch_size=8, progress=False)
