@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from .component import Component, require_instance, require_number
+from .component import Component, defined_at, require_instance, require_number
 from .initializations import GlorotUniform, HeNormal, Initializer
 
 # %% ../nbs/activation.ipynb #4e41cf9b
@@ -48,12 +48,8 @@ class Activation(Component):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        for base in cls.__mro__:
-            if "passes_on" in vars(base):
-                break
-            if {"__call__", "vjp"} & set(vars(base)):
-                cls.passes_on = False  # not even where Identity's is inherited: it computes something of its own
-                break
+        if min(defined_at(cls, "__call__"), defined_at(cls, "vjp")) < defined_at(cls, "passes_on"):
+            cls.passes_on = False  # not even where Identity's is inherited: it computes something of its own
 
     def __call__(self, A: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs H = φ(A).

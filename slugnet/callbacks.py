@@ -372,18 +372,19 @@ class CSVLogger(Callback):
         """
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         with open(self.path, "a+", newline="", encoding="utf-8") as file:
+            missing = ""
             if self._columns is None:
                 file.seek(0)
                 self._columns = next(csv.reader(file), None)
                 if self._columns is None:
                     self._columns = list(row)
                     csv.writer(file).writerow(row)
+                elif not _ends_with_a_line(self.path):
+                    missing = "\n"
             if list(row) != self._columns:
                 raise ValueError(f"path: {self.path} has the columns {', '.join(self._columns)}; "
                                  f"this training measures {', '.join(row)}")
-            file.flush()
-            if not _ends_with_a_line(self.path):
-                file.write("\n")
+            file.write(missing)
             csv.writer(file).writerow(row.values())
 
 # %% ../nbs/callbacks.ipynb #886e60e3

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['require_integer', 'require_number', 'require_instance', 'require_optional', 'require_list', 'require_array',
-           'Component', 'describe', 'revive']
+           'Component', 'defined_at', 'describe', 'revive']
 
 # %% ../nbs/component.ipynb #258ea038
 import inspect
@@ -289,6 +289,32 @@ class Component:
             elif value != repr(default):
                 parts.append(f"{name}={value}")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+# %% ../nbs/component.ipynb #own00012
+def defined_at(kind: type, name: str) -> int:
+    """How far up among the bases of a class an attribute is defined.
+
+    Parameters
+    ----------
+    kind : type
+        The class.
+    name : str
+        The attribute, which it or one of its bases defines.
+
+    Returns
+    -------
+    int
+        The place in the method resolution order: 0 for the class itself.
+
+    Examples
+    --------
+    >>> class Quiet(Component):
+    ...     def __repr__(self):
+    ...         return "…"
+    >>> defined_at(Quiet, "__repr__"), defined_at(Quiet, "arguments")
+    (0, 1)
+    """
+    return next(k for k, base in enumerate(kind.__mro__) if name in vars(base))
 
 # %% ../nbs/component.ipynb #d23a6247
 def describe(value):

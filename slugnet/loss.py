@@ -15,7 +15,7 @@ import numpy as np
 
 from .activation import ELU, GELU, Activation, Identity, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU
 from .activation import Softmax, Softplus, Tanh, sigmoid
-from .component import Component, require_array, require_number
+from .component import Component, defined_at, require_array, require_number
 from .contract import PIECE, in_pieces, pieces
 
 # %% ../nbs/loss.ipynb #2ef5ec8e
@@ -705,11 +705,6 @@ def _mean(L: np.ndarray, Y_hat: np.ndarray, weights: np.ndarray | None):
     return mean_over_examples(L, weights)
 
 
-def _place(kind: type, name: str) -> int:
-    """How far up among the bases of a class a method is defined; 0 for the class itself."""
-    return next(k for k, base in enumerate(kind.__mro__) if name in vars(base))
-
-
 class Loss(Component):
     """A loss: of each example, L, and of a batch, its mean J. The loss alone divides by m.
 
@@ -754,8 +749,8 @@ class Loss(Component):
             raise TypeError(f"{cls.__name__}: canonical must be a class of activations or None; got {cls.canonical!r}")
         if isinstance(cls.refuses, type):
             raise TypeError(f"{cls.__name__}: refuses must be a tuple of classes; got {cls.refuses!r}")
-        joint = min(_place(cls, "examples_joint"), _place(cls, "joint"))
-        cls._joint_holds = all(joint <= _place(cls, name) for name in ("examples", "examples_gradient"))
+        joint = min(defined_at(cls, "examples_joint"), defined_at(cls, "joint"))
+        cls._joint_holds = all(joint <= defined_at(cls, name) for name in ("examples", "examples_gradient"))
 
     def prepare(self, y, m: int, output_shape: tuple, dtype) -> np.ndarray:
         """Check the targets of m examples and bring them to the form that the other methods take.
@@ -1411,6 +1406,8 @@ class Hinge(Loss):
 
     def truth(self, Y: np.ndarray) -> np.ndarray:
         """Class indices, shape (m,)."""
-        if Y.ndim == 1 or type(self).decide is not Hinge.decide:
-            return Y if Y.ndim == 1 else self.decide(Y)
+        if Y.ndim == 1:
+            return Y
+        if type(self).decide is not Hinge.decide:
+            return self.decide(Y)
         return (Y[:, 0] > 0).astype(np.intp)  # no-mutant [>]: it is −1 or 1

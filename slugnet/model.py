@@ -1261,10 +1261,10 @@ def _epoch(self, plan, shuffle: bool, tapes: dict, epoch: int, report) -> float:
         rows = rows if plan.chosen is None else plan.chosen[rows]
         weight = len(rows) if plan.w is None else float(plan.w[rows].sum())
         J = self._step(plan, rows, tapes, step, weight)
-        if weight and not math.isfinite(J):
-            raise FloatingPointError(f"the loss became {J} in epoch {epoch + 1}, step {step + 1}; the parameters are those "
-                                     "with which the epoch began: try a smaller learning_rate")
         if weight:
+            if not math.isfinite(J):
+                raise FloatingPointError(f"the loss became {J} in epoch {epoch + 1}, step {step + 1}; the parameters are "
+                                         "those with which the epoch began: try a smaller learning_rate")
             total, mass = total + weight * J, mass + weight
         for callback in plan.callbacks:
             callback.on_batch_end(self, step, {"loss": J})
@@ -1492,11 +1492,15 @@ def _is_numeric(value) -> bool:
 
 def _hiding(value, known: dict[str, type]) -> set[str]:
     """The names of known classes that other classes in a component, or in a list of them, have."""
+    kinds = {type(part) for part in _held_by(value)}
+    return {kind.__name__ for kind in kinds if known.get(kind.__name__, kind) is not kind}
+
+
+def _held_by(value) -> list[Component]:
+    """A component and those among its arguments, or those in a list, and theirs in turn."""
     if isinstance(value, Component):
-        name = type(value).__name__
-        hidden = {name} if known.get(name, type(value)) is not type(value) else set()
-        return hidden | _hiding([*value.arguments().values()], known)
-    return set().union(*(_hiding(part, known) for part in value)) if isinstance(value, (list, tuple)) else set()
+        return [value, *_held_by([*value.arguments().values()])]
+    return [each for part in value for each in _held_by(part)] if isinstance(value, (list, tuple)) else []
 
 
 def _require_own_wishes(chain: Sequence[Layer]) -> None:
@@ -1516,20 +1520,14 @@ def _require_made_again(parts: Sequence[Component | None]) -> None:
             continue
         classes = _known_classes() | {type(each).__name__: type(each) for each in _held_by(part)}
         try:
-            again = revive(describe(part), classes)
-            is_same = _alike(describe(again), describe(part))
+            description = describe(part)
+            again = revive(description, classes)
+            is_same = _alike(describe(again), description)
         except Exception:
             continue  # it takes more than its arguments to make it
         if not is_same:
             raise TypeError(f"{part!r} would come back from a file as {again!r}: its constructor must keep its arguments as "
                             "they are")
-
-
-def _held_by(part: Component) -> list[Component]:
-    """A component, and those among its arguments, and among theirs."""
-    values = [value for argument in part.arguments().values()
-              for value in (argument if isinstance(argument, (list, tuple)) else [argument])]
-    return [part, *(each for value in values if isinstance(value, Component) for each in _held_by(value))]
 
 
 def _alike(a, b) -> bool:
